@@ -1,0 +1,45 @@
+# Needs Go and make. Everything else is built under bin/ or fetched by Go;
+# nothing is installed on the machine.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help dev build consul test race lint fmt generate bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dev: build consul ## start a whole cluster on this machine: real Consul, server, agents
+	bin/alps dev
+
+build: ## build bin/alps
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/alps ./cmd/alps
+
+consul: ## have a Consul to test with: from PATH, or built once into bin/consul
+	@tools/ready-consul
+
+test: build consul ## run every suite, with the time of each
+	@go run ./tools/suite
+
+race: consul ## run the engines' tests under the race detector
+	go test -race ./mesh/... ./agent/... ./server/...
+
+lint: bin/golangci-lint ## check vet, formatting, style and the import edges
+	bin/golangci-lint run ./...
+
+fmt: bin/golangci-lint ## format every Go file
+	bin/golangci-lint fmt ./...
+
+generate: ## write the generated files again
+	go generate ./...
+
+bench: build consul ## compare with the peers, side by side in one run
+	go run ./bench
+
+clean: ## remove what make built; the builds shared in the user's cache stay
+	rm -rf bin
+
+.PHONY: bin/golangci-lint
+bin/golangci-lint:
+	@tools/cached-build golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"alps/cmd/alps/internal/dev"
+	"alps/mesh/consul/cluster"
+)
+
+// maxNodes is how many addresses 127.x.y.1 and those behind it are.
+const maxNodes = 254
+
+type devFlags struct {
+	dir, subnet, consul string
+	nodes               int
+	verbose             bool
+}
+
+func newDev(a *app) *cobra.Command {
+	var f devFlags
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "Start a whole cluster on this machine, to try things out",
+		Long: `Start a whole cluster on this machine: real Consul agents on loopback
+addresses, an ALPS agent beside each, one ALPS server. Everything lies in one
+directory and is gone with the next start. Ctrl-C ends what was started and
+nothing else; what a killed run left behind is cleaned up by the next one.`,
+		Example: "  alps dev\n  alps dev --nodes 21 --subnet 127.0.12",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.dev(cmd.Context(), f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.dir, "dir", defaultDevDir(), "where everything lies; emptied at each start")
+	fl.StringVar(&f.subnet, "subnet", dev.Subnet, "first three numbers of the nodes' addresses")
+	fl.StringVar(&f.consul, "consul", "", "the consul to run (default: from PATH, or bin/consul)")
+	fl.IntVar(&f.nodes, "nodes", 0, "how many nodes (default: the five of the tour)")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log what the starter does")
+	return c
+}
+
+// defaultDevDir is where a user's state belongs by the XDG rules.
+func defaultDevDir() string {
+	base := os.Getenv("XDG_STATE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			home = os.TempDir()
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "alps", "dev")
+}
+
+func (a *app) dev(ctx context.Context, f devFlags) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the alps binary: %w", err)
+	}
+	log := hclog.NewNullLogger()
+	if f.verbose {
+		log = hclog.New(&hclog.LoggerOptions{Name: "dev", Output: a.err, Level: hclog.Debug})
+	}
+	began := time.Now()
+	if f.nodes < 0 || f.nodes > maxNodes {
+		return usagef("--nodes %d: a subnet holds 1 to %d", f.nodes, maxNodes)
+	}
+	c, err := dev.Start(ctx, dev.Options{
+		Alps: dev.Program{Path: self}, Dir: f.dir, Consul: f.consul, Subnet: f.subnet,
+		Datacenters: devNodes(f.nodes), Logger: log,
+		Progress: func(line string) { fmt.Fprintf(a.err, "  %s\n", line) },
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.welcome(c, time.Since(began)); err != nil {
+		return errors.Join(err, c.Close())
+	}
+	c.Wait(ctx, func(what string) {
+		fmt.Fprintf(a.err, "  %s  %s\n", time.Now().Format(time.TimeOnly), what)
+	})
+	fmt.Fprintln(a.err, "\n  stopping")
+	return c.Close()
+}
+
+// devNodes is the deck's cluster, with more hadoop nodes when more are asked
+// for; nil for the deck's own.
+func devNodes(n int) []cluster.Datacenter {
+	dcs := dev.Deck()
+	have := len(dcs[0].Nodes)
+	if n == 0 || n == have {
+		return nil
+	}
+	for i := have; i < n; i++ {
+		dcs[0].Nodes = append(dcs[0].Nodes, cluster.NodeSpec{Name: fmt.Sprintf("bj-e-hadoop01-15-%d", 33+i-have)})
+	}
+	dcs[0].Nodes = dcs[0].Nodes[:n]
+	return dcs
+}
+
+// tour is what `alps dev` suggests. A test runs each line as it is printed.
+func tour() []string {
+	return []string{
+		"alps members",
+		"alps node list role=hadoop",
+		"alps exec -t role=hadoop -- uptime",
+		"alps exec -t all -- 'echo hello from a shell; exit 0'",
+		"alps job list",
+	}
+}
+
+func (a *app) welcome(c *dev.Cluster, took time.Duration) error {
+	token, err := c.Token()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, `ALPS runs on %d nodes of %s, up in %.1f s.
+
+  server  https://%s
+  token   %s
+
+In another terminal, first:
+
+  . %s
+
+and then:
+
+`, len(c.Consul().Nodes()), c.Consul().Nodes()[0].Datacenter, took.Seconds(), c.Address(), token, c.EnvFile())
+	for _, line := range tour() {
+		fmt.Fprintf(a.out, "  %s\n", line)
+	}
+	_, err = fmt.Fprintf(a.out, "\nLogs and data: %s\nCtrl-C stops everything.\n", c.Dir())
+	return err
+}

@@ -1,0 +1,163 @@
+package config
+
+import (
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// set decodes an expression into the field. The error says what was wanted.
+func (f *field) set(expr hcl.Expression) error {
+	v, diags := expr.Value(nil)
+	if diags.HasErrors() {
+		return fmt.Errorf("%s", diagnosticText(diags[0]))
+	}
+	v, _ = v.UnmarkDeep()
+	if v.IsNull() || !v.IsWhollyKnown() {
+		return fmt.Errorf("%s: want %s, got nothing", f.path, f.wanted())
+	}
+	switch p := f.value.Addr().Interface().(type) {
+	case *string:
+		return f.setString(p, v)
+	case *bool:
+		if v.Type() != cty.Bool {
+			return f.wrongType(v)
+		}
+		*p = v.True()
+	case *int:
+		return f.setInt(p, v)
+	case *time.Duration:
+		return f.setDuration(p, v)
+	case *[]string:
+		return f.setList(p, v)
+	default:
+		return fmt.Errorf("%s: a %T cannot be read from a file", f.path, p)
+	}
+	return nil
+}
+
+func (f *field) setString(p *string, v cty.Value) error {
+	if v.Type() != cty.String {
+		return f.wrongType(v)
+	}
+	*p = v.AsString()
+	return nil
+}
+
+func (f *field) setInt(p *int, v cty.Value) error {
+	if v.Type() != cty.Number {
+		return f.wrongType(v)
+	}
+	n, accuracy := v.AsBigFloat().Int64()
+	if accuracy != big.Exact {
+		return fmt.Errorf("%s: want a whole number", f.path)
+	}
+	*p = int(n) // int has 64 bits wherever ALPS runs.
+	return nil
+}
+
+func (f *field) setDuration(p *time.Duration, v cty.Value) error {
+	if v.Type() != cty.String {
+		return f.wrongType(v)
+	}
+	d, err := time.ParseDuration(v.AsString())
+	if err != nil {
+		return fmt.Errorf("%s: want %s, got %q", f.path, f.wanted(), v.AsString())
+	}
+	*p = d
+	return nil
+}
+
+func (f *field) setList(p *[]string, v cty.Value) error {
+	if !v.Type().IsTupleType() {
+		return f.wrongType(v)
+	}
+	list := make([]string, 0, v.LengthInt())
+	for _, e := range v.AsValueSlice() {
+		if e.IsNull() || e.Type() != cty.String {
+			return fmt.Errorf("%s: want %s, got %s in it", f.path, f.wanted(), typeName(e))
+		}
+		list = append(list, e.AsString())
+	}
+	*p = list
+	return nil
+}
+
+func (f *field) wrongType(v cty.Value) error {
+	return fmt.Errorf("%s: want %s, got %s", f.path, f.wanted(), typeName(v))
+}
+
+// wanted says with an example what the field is to be.
+func (f *field) wanted() string {
+	switch f.value.Interface().(type) {
+	case bool:
+		return "true or false without quotes"
+	case int:
+		return "a whole number without quotes"
+	case time.Duration:
+		return `a duration such as "90s", "5m" or "24h"`
+	case []string:
+		return `a list such as ["a", "b"]`
+	default:
+		return "a string in quotes"
+	}
+}
+
+func typeName(v cty.Value) string {
+	switch t := v.Type(); {
+	case v.IsNull():
+		return "nothing"
+	case t.IsTupleType():
+		return "a list"
+	case t.IsObjectType():
+		return "an object"
+	default:
+		return "a " + t.FriendlyName()
+	}
+}
+
+// didYouMean is the hint for a name that is not among names: the one that is
+// a few letters away, or that is its beginning. It is "" when there is none.
+func didYouMean(name string, names []string) string {
+	name = strings.ToLower(name)
+	best, least := "", max(1, len(name)/3)
+	for _, n := range names {
+		d := distance(name, n)
+		if len(n) > 2 && strings.HasPrefix(name, n) {
+			d = 1
+		}
+		if d <= least && (best == "" || d < least) {
+			best, least = n, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", best)
+}
+
+// distance is the number of letters to insert, delete or change that make b
+// of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1) // row[j] = distance(a[:i], b[:j])
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,169 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"alps/mesh"
+	"alps/mesh/sign"
+	v1 "alps/server/api/v1"
+)
+
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	var answer T
+	err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, answer: &answer})
+	return answer, err
+}
+
+func post[T any](ctx context.Context, c *Client, path string, body any) (T, error) {
+	var answer T
+	err := c.do(ctx, call{method: http.MethodPost, path: path, body: body, answer: &answer})
+	return answer, err
+}
+
+// params builds a query, leaving out what is empty.
+func params(pairs ...string) url.Values {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q
+}
+
+func number[N int | int64](n N) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(n), 10)
+}
+
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// Status says how the server is; without a token only its version and cluster.
+func (c *Client) Status(ctx context.Context) (v1.Status, error) {
+	return get[v1.Status](ctx, c, "/v1/status", nil)
+}
+
+// Members returns the members of all datacenters.
+func (c *Client) Members(ctx context.Context) (v1.MemberList, error) {
+	return get[v1.MemberList](ctx, c, "/v1/members", nil)
+}
+
+// Nodes returns one page of nodes.
+func (c *Client) Nodes(ctx context.Context, f v1.NodeFilter) (v1.NodeList, error) {
+	return get[v1.NodeList](ctx, c, "/v1/nodes", params("q", f.Query, "after", f.After, "limit", number(f.Limit)))
+}
+
+// Node returns a node by its name or its NodeID.
+func (c *Client) Node(ctx context.Context, nameOrID string) (mesh.Node, error) {
+	return get[mesh.Node](ctx, c, "/v1/nodes/"+url.PathEscape(nameOrID), nil)
+}
+
+// Revoke shuts a node out for good.
+func (c *Client) Revoke(ctx context.Context, nameOrID, reason string) error {
+	return c.do(ctx, call{
+		method: http.MethodPost, path: "/v1/nodes/" + url.PathEscape(nameOrID) + "/revoke",
+		body: v1.RevokeRequest{Reason: reason},
+	})
+}
+
+func jobPath(id, rest string) string { return "/v1/jobs/" + url.PathEscape(id) + rest }
+
+// Submit runs something on nodes. When the answer holds a Draft, it must be
+// signed (see Sign) before anything runs. With a SubmitToken it may be called
+// again after an error.
+func (c *Client) Submit(ctx context.Context, r v1.JobRequest) (v1.Submission, error) {
+	if r.Script != nil && len(r.Script.Body) == 0 {
+		return v1.Submission{}, mesh.Errorf(mesh.Invalid, "the script %q is empty", r.Script.Name)
+	}
+	return post[v1.Submission](ctx, c, "/v1/jobs", r)
+}
+
+// Sign completes a draft.
+func (c *Client) Sign(ctx context.Context, id mesh.JobID, env sign.Envelope) (v1.Submission, error) {
+	return post[v1.Submission](ctx, c, jobPath(string(id), "/signature"), v1.Signature{Envelope: env})
+}
+
+// Job returns one job by its id or the beginning of it.
+func (c *Client) Job(ctx context.Context, id string) (v1.Job, error) {
+	if id == "" {
+		return v1.Job{}, mesh.Errorf(mesh.Invalid, "an id is missing").WithHint("alps job list")
+	}
+	return get[v1.Job](ctx, c, jobPath(id, ""), nil)
+}
+
+// Jobs lists jobs, the newest first.
+func (c *Client) Jobs(ctx context.Context, f v1.JobFilter) (v1.JobList, error) {
+	q := params("state", string(f.State), "author", f.Author, "prefix", f.Prefix, "before", string(f.Before), "limit", number(f.Limit))
+	if f.Open {
+		q.Set("open", "true")
+	}
+	return get[v1.JobList](ctx, c, "/v1/jobs", q)
+}
+
+// Targets returns a page of the targets of a job.
+func (c *Client) Targets(ctx context.Context, id string, f v1.TargetFilter) (v1.TargetList, error) {
+	return get[v1.TargetList](ctx, c, jobPath(id, "/targets"),
+		params("state", string(f.State), "group", f.Group, "from", number(f.From), "limit", number(f.Limit)))
+}
+
+// Output returns the kept bytes of one output of a job.
+func (c *Client) Output(ctx context.Context, id, digest string) ([]byte, error) {
+	return get[[]byte](ctx, c, jobPath(id, "/output/"+url.PathEscape(digest)), nil)
+}
+
+// Steer cancels, pauses or resumes a job, or opens its next wave. When the
+// answer holds a Draft, nothing has happened until it is signed (see Sign).
+func (c *Client) Steer(ctx context.Context, id string, what v1.Steer) (v1.Submission, error) {
+	return post[v1.Submission](ctx, c, jobPath(id, "/"+url.PathEscape(string(what))), nil)
+}
+
+// Tokens lists the API tokens.
+func (c *Client) Tokens(ctx context.Context) ([]v1.Token, error) {
+	list, err := get[v1.TokenList](ctx, c, "/v1/tokens", nil)
+	return list.Tokens, err
+}
+
+// CreateToken makes an API token; its text is in the answer and nowhere else.
+func (c *Client) CreateToken(ctx context.Context, r v1.TokenRequest) (v1.NewToken, error) {
+	return post[v1.NewToken](ctx, c, "/v1/tokens", r)
+}
+
+// DeleteToken ends an API token.
+func (c *Client) DeleteToken(ctx context.Context, id string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/tokens/" + url.PathEscape(id)})
+}
+
+// JoinTokens lists the join tokens.
+func (c *Client) JoinTokens(ctx context.Context) ([]v1.JoinToken, error) {
+	list, err := get[v1.JoinTokenList](ctx, c, "/v1/join-tokens", nil)
+	return list.Tokens, err
+}
+
+// CreateJoinToken makes a join token; its text is in the answer and nowhere
+// else.
+func (c *Client) CreateJoinToken(ctx context.Context, r v1.JoinTokenRequest) (v1.NewJoinToken, error) {
+	return post[v1.NewJoinToken](ctx, c, "/v1/join-tokens", r)
+}
+
+// ExpireJoinToken ends a join token.
+func (c *Client) ExpireJoinToken(ctx context.Context, id string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/join-tokens/" + url.PathEscape(id)})
+}
+
+// Audit returns a page of who did what, the newest first.
+func (c *Client) Audit(ctx context.Context, f v1.AuditFilter) (v1.AuditList, error) {
+	return get[v1.AuditList](ctx, c, "/v1/audit", params(
+		"actor", f.Actor, "action", f.Action, "object", f.Object, "since", instant(f.Since), "until", instant(f.Until),
+		"before", number(f.Before), "limit", number(f.Limit)))
+}

@@ -1,0 +1,13 @@
+// Package v1 holds the documents of version 1 of the HTTP API: what a request
+// and an answer look like as JSON. Package api answers with them and package
+// client reads them; /v1/openapi.json describes them.
+//
+// They are plain values with tags. Fields may be added; none is renamed, taken
+// away or given another meaning without a version 2. Where a noun of mesh is
+// already a good document (Node, Member, Audit) it is used as it is. Times are
+// RFC 3339 in UTC and left out when they are zero; durations are whole
+// seconds; bytes are base64.
+//
+// The doc, enum and limit tags are for the OpenAPI document. Nothing here
+// imports what reads them: the CLI starts with this package linked in.
+package v1
