@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"alps/mesh"
@@ -61,9 +60,10 @@ func encode(rs ...record) ([]byte, error) {
 // decode reads one line without its line end; ok is false when it is not
 // sound.
 func decode(line []byte) (r record, ok bool) {
+	// The text of the sum is compared, not its number: in any other spelling
+	// it is damage too.
 	sum, body, found := bytes.Cut(line, []byte(" "))
-	want, err := strconv.ParseUint(string(sum), 16, 32)
-	if !found || err != nil || crc32.Checksum(body, castagnoli) != uint32(want) {
+	if !found || string(sum) != fmt.Sprintf("%08x", crc32.Checksum(body, castagnoli)) {
 		return record{}, false
 	}
 	if err := json.Unmarshal(body, &r); err != nil {
