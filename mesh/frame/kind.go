@@ -21,13 +21,21 @@ const (
 const (
 	Exec Kind = 16 // how a job goes on this node; JSON, package mesh.
 	Fact Kind = 17 // what the node is, whole: the newest replaces all before; JSON, package mesh.
+	// Check is results of checks: mesh.CheckReport.
+	Check Kind = 18
+	// Have says which buckets of the zone the agent holds: the newest replaces
+	// all before; package mesh/zone.
+	Have Kind = 19
 )
 
 // Data downward, numbered per session.
 const (
 	Want   Kind = 64 // send the body of this digest: WantPayload.
 	Config Kind = 65 // the node's resolved configuration; JSON.
-	Zone   Kind = 66 // kept for DNS records.
+	Zone   Kind = 66 // buckets and changes of the DNS zone; package mesh/zone.
+	// RunCheck asks for checks to be run now: RunCheckPayload. The agent acks
+	// when they are due; the results come as any others.
+	RunCheck Kind = 67
 )
 
 // Up reports whether k is data that an agent sends.
@@ -38,7 +46,7 @@ func (k Kind) Down() bool { return k >= 64 && k < 128 }
 
 // LatestOnly reports whether a message of kind k makes all earlier ones of
 // the same kind worthless, sent or not.
-func (k Kind) LatestOnly() bool { return k == Fact }
+func (k Kind) LatestOnly() bool { return k == Fact || k == Have }
 
 // String returns the kind's name, or its number.
 func (k Kind) String() string {
@@ -50,6 +58,6 @@ func (k Kind) String() string {
 
 var names = map[Kind]string{
 	Hello: "hello", HelloOK: "hello-ok", Boot: "boot", Ack: "ack", Refuse: "refuse", Ping: "ping", Pong: "pong",
-	Exec: "exec", Fact: "fact",
-	Want: "want", Config: "config", Zone: "zone",
+	Exec: "exec", Fact: "fact", Check: "check", Have: "have",
+	Want: "want", Config: "config", Zone: "zone", RunCheck: "run-check",
 }

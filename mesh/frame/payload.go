@@ -150,3 +150,8 @@ func (m Message) Decode(v any) error {
 	}
 	return nil
 }
+
+// RunCheckPayload names checks of a node, by id, that are to be run now.
+type RunCheckPayload struct {
+	Checks []string `json:"checks"`
+}

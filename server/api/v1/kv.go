@@ -1,0 +1,47 @@
+package v1
+
+// MaxValue is the most bytes that a key holds: Consul's own limit.
+const MaxValue = 512 << 10
+
+// KVList is the keys right below a prefix: folders end with a slash.
+type KVList struct {
+	Prefix string   `json:"prefix"`
+	Keys   []string `json:"keys" nullable:"false" doc:"whole keys, sorted; one that ends with a slash has more below it"`
+}
+
+// KVPair is one key with its value.
+type KVPair struct {
+	Key     string `json:"key"`
+	Value   []byte `json:"value" doc:"in base64"`
+	Index   uint64 `json:"index" doc:"the ModifyIndex, to be given back when it is changed"`
+	Created uint64 `json:"created" doc:"the CreateIndex"`
+	Session string `json:"session,omitempty" doc:"that holds the lock"`
+	// Protected says why the key cannot be changed here; empty: it can.
+	Protected string `json:"protected,omitempty" doc:"why it cannot be changed here"`
+}
+
+// KVWrite changes one key, if it still has the index that was read.
+type KVWrite struct {
+	Value  []byte `json:"value" doc:"in base64, at most 512 KiB"`
+	Index  uint64 `json:"index" doc:"the index that was read; 0: the key must not exist"`
+	Reason string `json:"reason,omitempty" maxLength:"500" doc:"kept in the audit"`
+}
+
+// ACLEntry is a token or a policy of Consul, without its secret.
+type ACLEntry struct {
+	ID          string   `json:"id"`
+	Name        string   `json:"name"`
+	Description string   `json:"description,omitempty"`
+	Policies    []string `json:"policies,omitempty" doc:"of a token"`
+	Local       bool     `json:"local,omitempty"`
+}
+
+// ACL is what Consul's access control holds. When Enabled is false the lists
+// are empty.
+type ACL struct {
+	Enabled  bool       `json:"enabled"`
+	Tokens   []ACLEntry `json:"tokens" nullable:"false"`
+	Policies []ACLEntry `json:"policies" nullable:"false"`
+	// Why says why the lists cannot be read although ACLs are on.
+	Why string `json:"why,omitempty"`
+}
