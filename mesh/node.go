@@ -152,10 +152,13 @@ type Node struct {
 
 // Service is one service instance in Consul's catalog.
 type Service struct {
-	ID   string   `json:"id"`
-	Name string   `json:"name"`
-	Port int      `json:"port,omitempty"`
-	Tags []string `json:"tags,omitempty"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Address is the service's own, or the node's.
+	Address string            `json:"address,omitempty"`
+	Port    int               `json:"port,omitempty"`
+	Tags    []string          `json:"tags,omitempty"`
+	Meta    map[string]string `json:"meta,omitempty"`
 }
 
 // Health is the status of a check in Consul's words; the zero Health is
@@ -175,9 +178,11 @@ type Check struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Status  Health `json:"status"`
-	Service string `json:"service,omitempty"`
-	Notes   string `json:"notes,omitempty"`
-	Output  string `json:"output,omitempty"`
+	Service string `json:"service,omitempty"` // its name; empty for a check of the node.
+	// ServiceID tells two instances of one service on one node apart.
+	ServiceID string `json:"service_id,omitempty"`
+	Notes     string `json:"notes,omitempty"`
+	Output    string `json:"output,omitempty"`
 }
 
 // Health is the worst status of a node's checks, unknown when it has none.

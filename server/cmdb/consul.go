@@ -234,7 +234,9 @@ func (f *feed) readServices(ctx context.Context) (bool, error) {
 	}
 	out := make(Services)
 	for _, s := range l {
-		out[s.Node] = append(out[s.Node], mesh.Service{ID: s.ID, Name: s.Name, Port: s.Port, Tags: s.Tags})
+		out[s.Node] = append(out[s.Node], mesh.Service{
+			ID: s.ID, Name: s.Name, Address: s.Address, Port: s.Port, Tags: s.Tags, Meta: s.Meta,
+		})
 	}
 	f.fn(out)
 	return false, nil
@@ -301,7 +303,7 @@ func nodeChecks(l []consul.Check) []NodeCheck {
 	out := make([]NodeCheck, len(l))
 	for i, c := range l {
 		out[i] = NodeCheck{Node: c.Node, Check: mesh.Check{
-			ID: c.ID, Name: c.Name, Status: mesh.Health(c.Status), Service: c.ServiceName, Notes: c.Notes, Output: c.Output,
+			ID: c.ID, Name: c.Name, Status: mesh.Health(c.Status), Service: c.ServiceName, ServiceID: c.ServiceID, Notes: c.Notes, Output: c.Output,
 		}}
 	}
 	return out
