@@ -17,6 +17,8 @@ type Agent struct {
 	Join    Join    `key:"join"`
 	Exec    Exec    `key:"exec"`
 	Fact    Fact    `key:"fact"`
+	Check   Check   `key:"check"`
+	DNS     DNS     `key:"dns"`
 	Control Control `key:"control"`
 }
 
@@ -28,6 +30,8 @@ func DefaultAgent() *Agent {
 		Consul: defaultConsul(),
 		Exec:   defaultExec(),
 		Fact:   defaultFact(),
+		Check:  defaultCheck(),
+		DNS:    defaultDNS(),
 	}
 }
 

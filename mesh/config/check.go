@@ -1,86 +1,32 @@
 package config
 
-import (
-	"fmt"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
+// Check says which checks an agent runs.
+type Check struct {
+	// A directory, or one file, of definitions of services and checks:
+	// docs/definitions.md. When it does not exist the agent has none of its
+	// own.
+	Dir string `key:"dir,reload" under:"checks.d"`
 
-	"github.com/hashicorp/hcl/v2"
-)
+	// How many checks run at the same time.
+	Concurrency int `key:"concurrency,reload" min:"1" max:"256"`
 
-// A checker is a section with rules of its own, beyond what its tags say.
-type checker interface{ check(r *report) }
-
-// A report collects what checks find.
-type report struct {
-	errors Errors
-	schema *schema
-	given  map[string]place // where each key stands; nil when the values come from no file.
-	file   string           // what errors without a place are said of.
+	// The packs of checks that come with ALPS. Each looks at the node for what
+	// it knows and runs only there; an empty list turns all of them off.
+	Packs []string `key:"packs,reload"`
 }
 
-// A place is where a key was given.
-type place struct {
-	source *source
-	at     hcl.Range
-}
-
-// addf reports a value that must not be.
-func (r *report) addf(key, format string, args ...any) {
-	r.add(key, key+": "+fmt.Sprintf(format, args...))
-}
-
-func (r *report) add(key, message string) {
-	e := Error{File: r.file, Key: key, Message: message}
-	if p, ok := r.given[key]; ok {
-		e = p.source.errorAt(p.at, key, message)
-	}
-	r.errors = append(r.errors, e)
-}
-
-// checkTags holds a field against its tags.
-func (r *report) checkTags(f *field) {
-	if f.required && f.value.IsZero() {
-		r.add(f.path, f.path+" is missing")
-	}
-	switch v := f.value.Interface().(type) {
-	case string:
-		if words := f.words(); len(words) > 0 && !slices.Contains(words, v) {
-			r.addf(f.path, "%q is not one of %s", v, strings.Join(words, ", "))
-			r.errors[len(r.errors)-1].Hint = didYouMean(v, words)
-		}
-	case int:
-		least, _ := strconv.Atoi(f.tag.Get("min"))
-		most, _ := strconv.Atoi(f.tag.Get("max"))
-		if v < least || v > most {
-			r.addf(f.path, "%d is out of bounds: want %s", v, f.bounds())
-		}
-	case time.Duration:
-		if least, _ := time.ParseDuration(f.tag.Get("min")); v < least {
-			r.addf(f.path, "%s is too short: want %s", durationText(v), f.bounds())
-		}
+func defaultCheck() Check {
+	return Check{
+		// A hundred checks of a second each, every ten seconds, need ten. A
+		// few that hang until their timeout leave the others room, and a node
+		// that is in trouble is not loaded further.
+		Concurrency: 8,
+		// What every node has. A pack that has nothing to look at costs
+		// nothing.
+		Packs: []string{"host", "consul"},
 	}
 }
 
-// validate checks values that come from no file.
-func validate(root any) error {
-	r := &report{schema: schemaOf(root)}
-	r.all(root, nil)
-	if len(r.errors) == 0 {
-		return nil
-	}
-	return r.errors
-}
-
-// all runs every check. A key in bad has been told of already.
-func (r *report) all(root any, bad map[string]bool) {
-	for _, f := range r.schema.fields {
-		r.checkTags(&f)
-	}
-	for _, c := range sectionsOf(root) {
-		c.check(r)
-	}
-	r.errors = slices.DeleteFunc(r.errors, func(p Error) bool { return bad[p.Key] })
+func (c *Check) check(r *report) {
+	r.distinct("check.packs", c.Packs, "pack")
 }

@@ -149,8 +149,14 @@ func (f *field) defaultText() string {
 		return strconv.Itoa(v)
 	case time.Duration:
 		return strconv.Quote(durationText(v))
+	case []string:
+		quoted := make([]string, len(v))
+		for i, s := range v {
+			quoted[i] = strconv.Quote(s)
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
 	default:
-		return "[]"
+		return ""
 	}
 }
 

@@ -22,6 +22,10 @@ type Server struct {
 	Job    Job    `key:"job"`
 	Keys   Keys   `key:"keys"`
 	Store  Store  `key:"store"`
+	Alert  Alert  `key:"alert"`
+	Remedy Remedy `key:"remedy"`
+	Zone   Zone   `key:"zone"`
+	Leader Leader `key:"leader"`
 }
 
 // DefaultServer returns the configuration of a server whose file is empty. It
@@ -35,6 +39,10 @@ func DefaultServer() *Server {
 		API:     defaultAPI(),
 		Link:    defaultLink(),
 		Job:     defaultJob(),
+		Alert:   defaultAlert(),
+		Remedy:  defaultRemedy(),
+		Zone:    defaultZone(),
+		Leader:  defaultLeader(),
 	}
 }
 

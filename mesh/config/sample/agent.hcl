@@ -35,6 +35,22 @@ fact {
   # interval = "5m"
 }
 
+check {
+  # dir = "/var/lib/alps/checks.d"   # docs/definitions.md
+  # concurrency = 8
+  # packs = ["host", "consul"]       # []: none
+}
+
+dns {
+  # listen = ""        # empty: off; 127.0.0.1:53 needs the right to open it
+  # domains = ["alps"]
+  # forward = []       # empty: the servers in resolv_conf; ["none"]: nobody
+  # ttl = "5s"
+  # negative_ttl = "2s"
+  # bare_names = true
+  # resolv_conf = "/etc/resolv.conf"
+}
+
 control {
   # socket = "/var/lib/alps/agent.sock"
 }

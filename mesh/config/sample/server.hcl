@@ -47,3 +47,24 @@ keys {
 store {
   # path = "/var/lib/alps-server/alps.db"
 }
+
+alert {
+  # dir = "/var/lib/alps-server/rules.d"   # docs/definitions.md
+  # reopen = "10m"
+  # agent_lost = "30s"
+}
+
+remedy {
+  # scripts = "/var/lib/alps-server/scripts"
+  # mode = "auto"      # what a policy may do at most: auto, observe, off
+}
+
+zone {
+  # node_hold = "30s"
+  # agent_lost_hold = "10m"
+}
+
+leader {
+  # key = "alps/leader"
+  # ttl = "10s"
+}
