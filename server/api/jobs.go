@@ -102,6 +102,7 @@ type jobsIn struct {
 	State  string `query:"state" doc:"only jobs with a target in this state" enum:"PENDING,ACKED,QUEUED,RUNNING,OK,FAILED,SIGNALED,TIMEOUT,CANCELLED,REJECTED,EXPIRED,SKIPPED,UNKNOWN"`
 	Author string `query:"author" doc:"only jobs of this token name"`
 	Prefix string `query:"prefix" doc:"only jobs whose id begins like this"`
+	Node   string `query:"node" maxLength:"256" doc:"only jobs for this node, by name or id"`
 	Before string `query:"before" doc:"only jobs that come after this one in the list"`
 	Limit  int    `query:"limit" minimum:"0" maximum:"1000" doc:"0 means 50"`
 }
@@ -110,8 +111,19 @@ type jobsOut struct{ Body v1.JobList }
 
 func (s *Server) listJobs(ctx context.Context, in *jobsIn) (*jobsOut, error) {
 	limit := orDefault(in.Limit, jobsPage)
+	var node mesh.NodeID
+	if in.Node != "" {
+		n, err := s.node(ctx, in.Node)
+		if err != nil {
+			return nil, err
+		}
+		if n.ID == "" { // without an agent it was never the target of a job.
+			return &jobsOut{v1.JobList{Jobs: []v1.Job{}}}, nil
+		}
+		node = n.ID
+	}
 	jobs, err := s.Jobs.Jobs(ctx, callFrom(ctx).actor, v1.JobFilter{
-		Open: in.Open, State: mesh.State(in.State), Author: in.Author,
+		Open: in.Open, State: mesh.State(in.State), Author: in.Author, Node: node,
 		Prefix: in.Prefix, Before: mesh.JobID(in.Before), Limit: limit + 1,
 	})
 	if err != nil {

@@ -84,7 +84,7 @@ func (s *Server) register() error {
 	s.rows = map[string]*route{}
 	reg := &registrar{Server: s, api: humago.New(s.mux, framework())}
 
-	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
+	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	const made = http.StatusCreated
 
 	add(reg, route{get, "/v1/status", "get-status", anyone, noNodes, "", 0, "How the server is"}, s.getStatus)
@@ -93,6 +93,36 @@ func (s *Server) register() error {
 	add(reg, route{get, "/v1/nodes", "list-nodes", auth.Viewer, inScope, "", 0, "Nodes that match a query"}, s.listNodes)
 	add(reg, route{get, "/v1/nodes/{name}", "get-node", auth.Viewer, inScope, "", 0, "One node by name or id"}, s.getNode)
 	add(reg, route{post, "/v1/nodes/{name}/revoke", "revoke-node", auth.Admin, inScope, "node.revoke", 0, "Shut a node out for good"}, s.revokeNode)
+	add(reg, route{get, "/v1/nodes/{name}/checks", "list-node-checks", auth.Viewer, inScope, "", 0, "How the checks of a node are"}, s.nodeChecks)
+	add(reg, route{get, "/v1/nodes/{name}/sessions", "list-node-sessions", auth.Viewer, inScope, "", 0, "Sessions of a node and the keys that they lock"}, s.nodeSessions)
+	add(reg, route{get, "/v1/nodes/{name}/rtt", "get-node-rtt", auth.Viewer, inScope, "", 0, "Round-trip times from a node to the others"}, s.nodeTomography)
+	add(reg, route{get, "/v1/nodes/{name}/config", "get-node-config", auth.Viewer, inScope, "", 0, "The effective configuration of a node"}, s.nodeSettings)
+
+	add(reg, route{get, "/v1/datacenters", "list-datacenters", auth.Viewer, noNodes, "", 0, "Datacenters that the server knows"}, s.listDatacenters)
+	add(reg, route{get, "/v1/services", "list-services", auth.Viewer, inScope, "", 0, "Services and how their instances are"}, s.listServices)
+	add(reg, route{get, "/v1/services/{name}", "get-service", auth.Viewer, inScope, "", 0, "One service with its instances"}, s.getService)
+	add(reg, route{get, "/v1/checks", "list-checks", auth.Viewer, inScope, "", 0, "How checks are"}, s.listChecks)
+	add(reg, route{post, "/v1/checks/run", "run-check", auth.Operator, inScope, "check.run", 0, "Run a check now"}, s.runCheck)
+
+	add(reg, route{get, "/v1/kv", "list-keys", auth.Viewer, everyNode, "", 0, "Keys right below a prefix"}, s.listKeys)
+	add(reg, route{get, "/v1/kv/value", "get-key", auth.Operator, everyNode, "", 0, "One key with its value"}, s.getKey)
+	add(reg, route{put, "/v1/kv/value", "put-key", auth.Operator, everyNode, "kv.put", 0, "Write a key that has not changed since it was read"}, s.putKey)
+	add(reg, route{del, "/v1/kv/value", "delete-key", auth.Operator, everyNode, "kv.delete", 0, "Delete a key that has not changed since it was read"}, s.deleteKey)
+	add(reg, route{get, "/v1/acl", "get-acl", auth.Admin, everyNode, "", 0, "Consul's tokens and policies, without their secrets"}, s.getACL)
+
+	add(reg, route{get, "/v1/incidents", "list-incidents", auth.Viewer, inScope, "", 0, "Incidents, open ones first"}, s.listIncidents)
+	add(reg, route{get, "/v1/incidents/{id}", "get-incident", auth.Viewer, inScope, "", 0, "One incident with its story"}, s.getIncident)
+	add(reg, route{post, "/v1/incidents/{id}/ack", "ack-incident", auth.Operator, inScope, "incident.ack", 0, "Take an incident on"}, s.changeIncident(v1.IncidentAck))
+	add(reg, route{post, "/v1/incidents/{id}/close", "close-incident", auth.Operator, inScope, "incident.close", 0, "Close an incident by hand"}, s.changeIncident(v1.IncidentClose))
+	add(reg, route{post, "/v1/incidents/{id}/reopen", "reopen-incident", auth.Operator, inScope, "incident.reopen", 0, "Open an incident again"}, s.changeIncident(v1.IncidentReopen))
+	add(reg, route{post, "/v1/incidents/{id}/comment", "comment-incident", auth.Operator, inScope, "incident.comment", 0, "Add a line to an incident's story"}, s.changeIncident(v1.IncidentComment))
+	add(reg, route{get, "/v1/rules", "list-rules", auth.Viewer, noNodes, "", 0, "Rules and receivers in force"}, s.listRules)
+
+	add(reg, route{get, "/v1/policies", "list-policies", auth.Viewer, noNodes, "", 0, "Policies and how they stand"}, s.listPolicies)
+	add(reg, route{get, "/v1/remedy-runs", "list-remedy-runs", auth.Viewer, inScope, "", 0, "What policies did and refused to do"}, s.listRuns)
+	add(reg, route{get, "/v1/remedy-runs/{id}", "get-remedy-run", auth.Viewer, inScope, "", 0, "One run of a policy with its evidence"}, s.getRun)
+	add(reg, route{post, "/v1/remedy/pause", "pause-remedy", auth.Operator, everyNode, "remedy.pause", 0, "Keep every policy from acting"}, s.pauseRemedy)
+	add(reg, route{post, "/v1/remedy/resume", "resume-remedy", auth.Operator, everyNode, "remedy.resume", 0, "Let policies act again"}, s.resumeRemedy)
 
 	add(reg, route{post, "/v1/jobs", "submit-job", auth.Operator, inScope, "job.submit", made, "Run something on nodes"}, s.submitJob, signedOperation)
 	add(reg, route{get, "/v1/jobs", "list-jobs", auth.Viewer, inScope, "", 0, "Jobs, the newest first"}, s.listJobs)
@@ -115,6 +145,9 @@ func (s *Server) register() error {
 
 	reg.row(route{get, "/v1/events", "watch-events", auth.Viewer, inScope, "", 0, "Changes as they happen"}, s.watchEvents, eventsOperation)
 	reg.row(route{get, "/v1/openapi.json", "get-openapi", anyone, noNodes, "", 0, "This document"}, s.getOpenAPI, nil)
+
+	reg.row(route{get, "/{$}", "get-home", anyone, noNodes, "", 0, "The way to the web UI"}, s.UI.ServeHTTP, nil)
+	reg.row(route{get, "/ui/", "get-ui", anyone, noNodes, "", 0, "The web UI"}, s.UI.ServeHTTP, nil)
 
 	return reg.finish()
 }

@@ -46,6 +46,14 @@ type Options struct {
 	Audit     Audit
 	Status    Status
 	Events    *stream.Hub
+	Checks    Checks
+	Consul    Consul
+	KV        KV
+	Settings  Settings
+	Incidents Incidents
+	Remedies  Remedies
+	// UI answers what lies under /ui/ and the bare address.
+	UI http.Handler
 }
 
 func (o *Options) validate() error {
@@ -66,6 +74,13 @@ func (o *Options) validate() error {
 		{"audit", o.Audit == nil},
 		{"status", o.Status == nil},
 		{"events", o.Events == nil},
+		{"checks", o.Checks == nil},
+		{"Consul", o.Consul == nil},
+		{"KV", o.KV == nil},
+		{"settings", o.Settings == nil},
+		{"incidents", o.Incidents == nil},
+		{"remedies", o.Remedies == nil},
+		{"web UI", o.UI == nil},
 	} {
 		if part.missing {
 			errs = append(errs, fmt.Errorf("api: the %s is missing", part.name))

@@ -78,3 +78,74 @@ type Audit interface {
 type Status interface {
 	Status(ctx context.Context) (v1.StatusDetail, error)
 }
+
+// Checks knows how every check is. It answers from memory.
+type Checks interface {
+	// Checks returns all, in any order. The slice is the caller's, what its
+	// elements hold is shared.
+	Checks(ctx context.Context) []mesh.CheckState
+	// RunNow asks a node to run checks, by id, at once, and returns when its
+	// agent has taken that on; mesh.Unavailable when it has no link.
+	RunNow(ctx context.Context, node mesh.NodeID, checks []string) error
+}
+
+// Consul shows what only Consul knows. An empty dc is the server's own.
+type Consul interface {
+	// Datacenters returns all that are known, the server's own first.
+	Datacenters(ctx context.Context) ([]v1.Datacenter, error)
+	// Sessions returns the sessions of a node with the keys that they lock.
+	Sessions(ctx context.Context, dc string, node mesh.NodeName) ([]v1.LockSession, error)
+	// RTTs returns the round-trip times in milliseconds from a node to the
+	// others of its segment; none while there are no coordinates.
+	RTTs(ctx context.Context, dc string, node mesh.NodeName) (map[mesh.NodeName]float64, error)
+	// ACL lists tokens and policies without their secrets.
+	ACL(ctx context.Context, dc string) (v1.ACL, error)
+	// Names returns under which names DNS answers for a service.
+	Names(service, dc string) []string
+}
+
+// KV is Consul's store of keys. An empty dc is the server's own.
+type KV interface {
+	// Keys returns the keys right below a prefix; what has more below it ends
+	// with a slash.
+	Keys(ctx context.Context, dc, prefix string) ([]string, error)
+	// Get returns mesh.NotFound for a key that is not there.
+	Get(ctx context.Context, dc, key string) (v1.KVPair, error)
+	// Put writes if the key still has w.Index, and returns what is there now
+	// without its value; mesh.Conflict otherwise.
+	Put(ctx context.Context, dc, key string, w v1.KVWrite) (v1.KVPair, error)
+	// Delete removes the key if it still has the index; mesh.Conflict otherwise.
+	Delete(ctx context.Context, dc, key string, index uint64) error
+}
+
+// Settings knows the effective configuration of nodes.
+type Settings interface {
+	Settings(ctx context.Context, n mesh.Node) (v1.SettingList, error)
+}
+
+// Incidents keeps the problems and their stories. What it returns is the
+// caller's.
+type Incidents interface {
+	// Incidents returns a page without timelines: open ones first, then the
+	// newest. f.Query is not looked at.
+	Incidents(ctx context.Context, f v1.IncidentFilter) (v1.IncidentList, error)
+	// Incident finds one by its id or the unique beginning of it.
+	Incident(ctx context.Context, id string) (mesh.Incident, error)
+	// Change does what a person asks for; mesh.Conflict when the incident is
+	// not in a status that allows it.
+	Change(ctx context.Context, id mesh.IncidentID, actor string, what v1.IncidentChange, text string) (mesh.Incident, error)
+	Rules(ctx context.Context) (v1.RuleList, error)
+}
+
+// Remedies shows and stops the policies.
+type Remedies interface {
+	Policies(ctx context.Context) (v1.PolicyList, error)
+	// Runs returns the newest first, refusals included.
+	Runs(ctx context.Context, f v1.RemedyRunFilter) ([]mesh.RemedyRun, error)
+	Run(ctx context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, error)
+	// Pause keeps every policy from acting until Resume. It may be called
+	// twice.
+	Pause(ctx context.Context, actor, reason string) error
+	// Resume ends the pause, or, with a policy, closes its breaker.
+	Resume(ctx context.Context, actor, policy, reason string) error
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -32,6 +34,7 @@ type Estate struct {
 	Hub     *stream.Hub
 	Tokens  *auth.Tokens
 	Store   *authtest.Memory
+	Loop    *Loop
 
 	mu      sync.Mutex
 	nodes   []mesh.Node
@@ -65,7 +68,7 @@ func New(t *testing.T) *Estate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Estate{Hub: hub, Store: &authtest.Memory{}, outputs: map[string][]byte{}, drafts: map[mesh.JobID]*job{}}
+	e := &Estate{Hub: hub, Store: &authtest.Memory{}, Loop: &Loop{}, outputs: map[string][]byte{}, drafts: map[mesh.JobID]*job{}}
 	if e.Tokens, err = auth.New(auth.Options{Store: e.Store, Logger: hclog.NewNullLogger()}); err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +90,8 @@ func (e *Estate) Options(t *testing.T) api.Options {
 		Listener: l, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13},
 		Logger: hclog.NewNullLogger(), Version: "1.2.3", Cluster: "test",
 		Jobs: e, Inventory: inventory{e}, Enrolment: e, Tokens: e.Tokens, Audit: e, Status: e, Events: e.Hub,
+		Checks: e.Loop, Consul: e.Loop, KV: keys{e.Loop}, Settings: e.Loop, Incidents: incidents{e.Loop}, Remedies: remedies{e.Loop},
+		UI: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<!doctype html>") }),
 	}
 }
 

@@ -104,7 +104,7 @@ func (c *Client) Job(ctx context.Context, id string) (v1.Job, error) {
 
 // Jobs lists jobs, the newest first.
 func (c *Client) Jobs(ctx context.Context, f v1.JobFilter) (v1.JobList, error) {
-	q := params("state", string(f.State), "author", f.Author, "prefix", f.Prefix, "before", string(f.Before), "limit", number(f.Limit))
+	q := params("state", string(f.State), "author", f.Author, "prefix", f.Prefix, "node", string(f.Node), "before", string(f.Before), "limit", number(f.Limit))
 	if f.Open {
 		q.Set("open", "true")
 	}
@@ -166,4 +166,141 @@ func (c *Client) Audit(ctx context.Context, f v1.AuditFilter) (v1.AuditList, err
 	return get[v1.AuditList](ctx, c, "/v1/audit", params(
 		"actor", f.Actor, "action", f.Action, "object", f.Object, "since", instant(f.Since), "until", instant(f.Until),
 		"before", number(f.Before), "limit", number(f.Limit)))
+}
+
+// Checks returns a page of how checks are.
+func (c *Client) Checks(ctx context.Context, f v1.CheckFilter) (v1.CheckList, error) {
+	return get[v1.CheckList](ctx, c, "/v1/checks", params(
+		"q", f.Query, "check", f.Check, "status", string(f.Status), "after", f.After, "limit", number(f.Limit)))
+}
+
+// NodeChecks returns how the checks of one node are.
+func (c *Client) NodeChecks(ctx context.Context, nameOrID string) (v1.CheckList, error) {
+	return get[v1.CheckList](ctx, c, nodePath(nameOrID, "/checks"), nil)
+}
+
+// RunCheck asks for a check to be run now. It does not wait for results.
+func (c *Client) RunCheck(ctx context.Context, r v1.RunCheckRequest) (v1.RunCheckAnswer, error) {
+	return post[v1.RunCheckAnswer](ctx, c, "/v1/checks/run", r)
+}
+
+func nodePath(nameOrID, rest string) string { return "/v1/nodes/" + url.PathEscape(nameOrID) + rest }
+
+// NodeConfig returns the effective configuration of a node.
+func (c *Client) NodeConfig(ctx context.Context, nameOrID string) (v1.SettingList, error) {
+	return get[v1.SettingList](ctx, c, nodePath(nameOrID, "/config"), nil)
+}
+
+// NodeSessions returns the sessions of a node and the keys that they lock.
+func (c *Client) NodeSessions(ctx context.Context, nameOrID string) (v1.SessionList, error) {
+	return get[v1.SessionList](ctx, c, nodePath(nameOrID, "/sessions"), nil)
+}
+
+// NodeRTT returns the round-trip times from a node to the others.
+func (c *Client) NodeRTT(ctx context.Context, nameOrID string) (v1.Tomography, error) {
+	return get[v1.Tomography](ctx, c, nodePath(nameOrID, "/rtt"), nil)
+}
+
+// Datacenters returns the datacenters that the server knows.
+func (c *Client) Datacenters(ctx context.Context) ([]v1.Datacenter, error) {
+	list, err := get[v1.DatacenterList](ctx, c, "/v1/datacenters", nil)
+	return list.Datacenters, err
+}
+
+// Services returns the services of a datacenter, of all when dc is empty.
+func (c *Client) Services(ctx context.Context, dc string) (v1.ServiceList, error) {
+	return get[v1.ServiceList](ctx, c, "/v1/services", params("dc", dc))
+}
+
+// Service returns one service; an empty dc means the first that has it.
+func (c *Client) Service(ctx context.Context, name, dc string) (v1.ServiceDetail, error) {
+	return get[v1.ServiceDetail](ctx, c, "/v1/services/"+url.PathEscape(name), params("dc", dc))
+}
+
+// Keys returns the keys right below a prefix.
+func (c *Client) Keys(ctx context.Context, dc, prefix string) (v1.KVList, error) {
+	return get[v1.KVList](ctx, c, "/v1/kv", params("dc", dc, "prefix", prefix))
+}
+
+// Key returns one key with its value.
+func (c *Client) Key(ctx context.Context, dc, key string) (v1.KVPair, error) {
+	return get[v1.KVPair](ctx, c, "/v1/kv/value", params("dc", dc, "key", key))
+}
+
+// PutKey writes a key that has not changed since it was read; mesh.Conflict
+// when it has.
+func (c *Client) PutKey(ctx context.Context, dc, key string, w v1.KVWrite) (v1.KVPair, error) {
+	if w.Value == nil {
+		w.Value = []byte{} // the document needs one, and an empty one is one.
+	}
+	var answer v1.KVPair
+	err := c.do(ctx, call{method: http.MethodPut, path: "/v1/kv/value", query: params("dc", dc, "key", key), body: w, answer: &answer})
+	return answer, err
+}
+
+// DeleteKey deletes a key that has not changed since it was read.
+func (c *Client) DeleteKey(ctx context.Context, dc, key string, index uint64) error {
+	q := params("dc", dc, "key", key, "index", strconv.FormatUint(index, 10))
+	return c.do(ctx, call{method: http.MethodDelete, path: "/v1/kv/value", query: q})
+}
+
+// ACL returns Consul's tokens and policies, without their secrets.
+func (c *Client) ACL(ctx context.Context, dc string) (v1.ACL, error) {
+	return get[v1.ACL](ctx, c, "/v1/acl", params("dc", dc))
+}
+
+// Incidents returns a page of incidents without their timelines.
+func (c *Client) Incidents(ctx context.Context, f v1.IncidentFilter) (v1.IncidentList, error) {
+	q := params("q", f.Query, "rule", f.Rule, "before", string(f.Before), "limit", number(f.Limit))
+	for _, s := range f.Status {
+		q.Add("status", string(s))
+	}
+	return get[v1.IncidentList](ctx, c, "/v1/incidents", q)
+}
+
+// Incident returns one incident by its id or the beginning of it.
+func (c *Client) Incident(ctx context.Context, id string) (mesh.Incident, error) {
+	if id == "" {
+		return mesh.Incident{}, mesh.Errorf(mesh.Invalid, "an id is missing").WithHint("alps alert list")
+	}
+	return get[mesh.Incident](ctx, c, "/v1/incidents/"+url.PathEscape(id), nil)
+}
+
+// ChangeIncident does what a person wants with an incident.
+func (c *Client) ChangeIncident(ctx context.Context, id string, what v1.IncidentChange, text string) (mesh.Incident, error) {
+	return post[mesh.Incident](ctx, c, "/v1/incidents/"+url.PathEscape(id)+"/"+url.PathEscape(string(what)), v1.IncidentRequest{Text: text})
+}
+
+// Rules returns the rules and receivers in force.
+func (c *Client) Rules(ctx context.Context) (v1.RuleList, error) {
+	return get[v1.RuleList](ctx, c, "/v1/rules", nil)
+}
+
+// Policies returns the policies and how they stand.
+func (c *Client) Policies(ctx context.Context) (v1.PolicyList, error) {
+	return get[v1.PolicyList](ctx, c, "/v1/policies", nil)
+}
+
+// RemedyRuns returns what policies did and refused to do, the newest first.
+func (c *Client) RemedyRuns(ctx context.Context, f v1.RemedyRunFilter) ([]mesh.RemedyRun, error) {
+	list, err := get[v1.RemedyRunList](ctx, c, "/v1/remedy-runs", params(
+		"policy", f.Policy, "incident", string(f.Incident), "limit", number(f.Limit)))
+	return list.Runs, err
+}
+
+// RemedyRun returns one run with its evidence.
+func (c *Client) RemedyRun(ctx context.Context, id string) (mesh.RemedyRun, error) {
+	return get[mesh.RemedyRun](ctx, c, "/v1/remedy-runs/"+url.PathEscape(id), nil)
+}
+
+// PauseRemedy keeps every policy from acting.
+func (c *Client) PauseRemedy(ctx context.Context, reason string) error {
+	return c.do(ctx, call{method: http.MethodPost, path: "/v1/remedy/pause", body: v1.PauseRequest{Reason: reason}})
+}
+
+// ResumeRemedy lets policies act again; with a policy it closes its breaker.
+func (c *Client) ResumeRemedy(ctx context.Context, policy, reason string) error {
+	return c.do(ctx, call{
+		method: http.MethodPost, path: "/v1/remedy/resume", query: params("policy", policy), body: v1.PauseRequest{Reason: reason},
+	})
 }

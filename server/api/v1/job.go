@@ -147,9 +147,10 @@ type JobFilter struct {
 	Open   bool       // only those that have not ended.
 	State  mesh.State // only those with a target in it.
 	Author string
-	Prefix string     // of the id.
-	Before mesh.JobID // only those that come after this one in the list.
-	Limit  int        // zero takes the server's default.
+	Prefix string      // of the id.
+	Node   mesh.NodeID // only those that it is a target of.
+	Before mesh.JobID  // only those that come after this one in the list.
+	Limit  int         // zero takes the server's default.
 }
 
 // JobList is a list of jobs, the newest first. Next, when it is set, goes into

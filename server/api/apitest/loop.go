@@ -1,0 +1,272 @@
+package apitest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"alps/mesh"
+	"alps/server/api"
+	v1 "alps/server/api/v1"
+)
+
+// Loop is what the API shows of checks, Consul, incidents and remediation, in
+// memory. Its methods may be called from any goroutine; what Set is given is
+// shown as it is.
+type Loop struct {
+	mu    sync.Mutex
+	state LoopState
+	ran   map[mesh.NodeID][]string
+}
+
+// LoopState is what a Loop shows.
+type LoopState struct {
+	Checks      []mesh.CheckState
+	Deaf        []mesh.NodeID // nodes that cannot be asked to run a check.
+	Datacenters []v1.Datacenter
+	Sessions    map[mesh.NodeName][]v1.LockSession
+	RTTs        map[mesh.NodeName]float64
+	ACL         v1.ACL
+	Keys        map[string]v1.KVPair
+	Settings    []mesh.Setting
+	Incidents   []mesh.Incident // the newest first.
+	Rules       v1.RuleList
+	Policies    v1.PolicyList
+	Runs        []mesh.RemedyRun
+	Resumed     []string
+}
+
+var (
+	_ api.Checks   = (*Loop)(nil)
+	_ api.Consul   = (*Loop)(nil)
+	_ api.KV       = (*keys)(nil)
+	_ api.Settings = (*Loop)(nil)
+	_ api.Remedies = (*remedies)(nil)
+)
+
+// Change lets fn change what is shown.
+func (l *Loop) Change(fn func(*LoopState)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fn(&l.state)
+}
+
+// State returns what is shown now.
+func (l *Loop) State() LoopState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+// Ran returns the checks that a node was asked to run.
+func (l *Loop) Ran(id mesh.NodeID) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.ran[id])
+}
+
+// Checks implements api.Checks.
+func (l *Loop) Checks(context.Context) []mesh.CheckState { return slices.Clone(l.State().Checks) }
+
+// RunNow implements api.Checks.
+func (l *Loop) RunNow(_ context.Context, node mesh.NodeID, checks []string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.Contains(l.state.Deaf, node) {
+		return mesh.Errorf(mesh.Unavailable, "its agent has no link")
+	}
+	if l.ran == nil {
+		l.ran = map[mesh.NodeID][]string{}
+	}
+	l.ran[node] = append(l.ran[node], checks...)
+	return nil
+}
+
+// Datacenters implements api.Consul.
+func (l *Loop) Datacenters(context.Context) ([]v1.Datacenter, error) {
+	return l.State().Datacenters, nil
+}
+
+// Sessions implements api.Consul.
+func (l *Loop) Sessions(_ context.Context, _ string, node mesh.NodeName) ([]v1.LockSession, error) {
+	return l.State().Sessions[node], nil
+}
+
+// RTTs implements api.Consul.
+func (l *Loop) RTTs(context.Context, string, mesh.NodeName) (map[mesh.NodeName]float64, error) {
+	return l.State().RTTs, nil
+}
+
+// ACL implements api.Consul.
+func (l *Loop) ACL(context.Context, string) (v1.ACL, error) { return l.State().ACL, nil }
+
+// Names implements api.Consul.
+func (l *Loop) Names(service, dc string) []string {
+	return []string{service + ".service." + dc + ".alps"}
+}
+
+// Settings implements api.Settings.
+func (l *Loop) Settings(context.Context, mesh.Node) (v1.SettingList, error) {
+	return v1.SettingList{Settings: l.State().Settings}, nil
+}
+
+// Incidents implements api.Incidents.
+func (l *Loop) Incidents(_ context.Context, f v1.IncidentFilter) (v1.IncidentList, error) {
+	var out v1.IncidentList
+	after := f.Before == ""
+	for _, i := range l.State().Incidents {
+		switch {
+		case !after:
+			after = i.ID == f.Before
+		case f.Rule != "" && i.Rule != f.Rule, len(f.Status) > 0 && !slices.Contains(f.Status, i.Status):
+		case len(out.Incidents) == f.Limit:
+			out.Next = out.Incidents[f.Limit-1].ID
+			return out, nil
+		default:
+			i.Timeline = nil
+			out.Incidents = append(out.Incidents, i)
+		}
+	}
+	return out, nil
+}
+
+// Incident implements api.Incidents.
+func (l *Loop) Incident(_ context.Context, id string) (mesh.Incident, error) {
+	for _, i := range l.State().Incidents {
+		if strings.HasPrefix(string(i.ID), id) {
+			return i, nil
+		}
+	}
+	return mesh.Incident{}, mesh.Errorf(mesh.NotFound, "there is no incident %s", id)
+}
+
+func (i incidents) Change(_ context.Context, id mesh.IncidentID, actor string, what v1.IncidentChange, text string) (mesh.Incident, error) {
+	i.Loop.mu.Lock()
+	defer i.Loop.mu.Unlock()
+	list := slices.Clone(i.Loop.state.Incidents)
+	i.Loop.state.Incidents = list
+	at := slices.IndexFunc(list, func(x mesh.Incident) bool { return x.ID == id })
+	if at < 0 {
+		return mesh.Incident{}, mesh.Errorf(mesh.NotFound, "there is no incident %s", id)
+	}
+	kind := mesh.EventComment
+	switch what {
+	case v1.IncidentAck:
+		if list[at].Status != mesh.IncidentOpen {
+			return mesh.Incident{}, mesh.Errorf(mesh.Conflict, "the incident %s is %s", id, list[at].Status)
+		}
+		list[at].Status, list[at].AckedBy, kind = mesh.IncidentAcked, actor, mesh.EventAcked
+	case v1.IncidentClose:
+		list[at].Status, list[at].ClosedBy, kind = mesh.IncidentClosed, actor, mesh.EventClosed
+	case v1.IncidentReopen:
+		list[at].Status, kind = mesh.IncidentOpen, mesh.EventReopened
+	case v1.IncidentComment:
+	}
+	list[at].Timeline = append(slices.Clone(list[at].Timeline), mesh.IncidentEvent{At: AsOf(), Kind: kind, Actor: actor, Text: text})
+	return list[at], nil
+}
+
+// Rules implements api.Incidents.
+func (l *Loop) Rules(context.Context) (v1.RuleList, error) { return l.State().Rules, nil }
+
+// incidents, keys and remedies give a Loop the interfaces whose methods would
+// have the same names.
+type (
+	incidents struct{ *Loop }
+	keys      struct{ *Loop }
+	remedies  struct{ *Loop }
+)
+
+var _ api.Incidents = incidents{}
+
+func (k keys) Keys(_ context.Context, _, prefix string) ([]string, error) {
+	below := map[string]bool{}
+	for key := range k.State().Keys {
+		if rest, ok := strings.CutPrefix(key, prefix); ok {
+			head, _, nested := strings.Cut(rest, "/")
+			if nested {
+				head += "/"
+			}
+			below[prefix+head] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(below)), nil
+}
+
+func (k keys) Get(_ context.Context, _, key string) (v1.KVPair, error) {
+	p, ok := k.State().Keys[key]
+	if !ok {
+		return p, mesh.Errorf(mesh.NotFound, "there is no key %q", key)
+	}
+	return p, nil
+}
+
+func (k keys) Put(_ context.Context, _, key string, w v1.KVWrite) (v1.KVPair, error) {
+	var err error
+	var p v1.KVPair
+	k.Change(func(s *LoopState) {
+		if p = s.Keys[key]; p.Index != w.Index {
+			err = mesh.Errorf(mesh.Conflict, "the index has changed")
+			return
+		}
+		p = v1.KVPair{Key: key, Value: w.Value, Index: w.Index + 1}
+		s.Keys = maps.Clone(s.Keys)
+		if s.Keys == nil {
+			s.Keys = map[string]v1.KVPair{}
+		}
+		s.Keys[key] = p
+	})
+	p.Value = nil
+	return p, err
+}
+
+func (k keys) Delete(_ context.Context, _, key string, index uint64) error {
+	var err error
+	k.Change(func(s *LoopState) {
+		if s.Keys[key].Index != index {
+			err = mesh.Errorf(mesh.Conflict, "the index has changed")
+			return
+		}
+		s.Keys = maps.Clone(s.Keys)
+		delete(s.Keys, key)
+	})
+	return err
+}
+
+func (r remedies) Policies(context.Context) (v1.PolicyList, error) { return r.State().Policies, nil }
+
+func (r remedies) Runs(_ context.Context, f v1.RemedyRunFilter) ([]mesh.RemedyRun, error) {
+	var out []mesh.RemedyRun
+	for _, x := range r.State().Runs {
+		if (f.Policy == "" || f.Policy == x.Policy) && (f.Incident == "" || f.Incident == x.Incident) && len(out) < f.Limit {
+			out = append(out, x)
+		}
+	}
+	return out, nil
+}
+
+func (r remedies) Run(_ context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, error) {
+	for _, x := range r.State().Runs {
+		if x.ID == id {
+			return x, nil
+		}
+	}
+	return mesh.RemedyRun{}, mesh.Errorf(mesh.NotFound, "there is no run %s", id)
+}
+
+func (r remedies) Pause(_ context.Context, actor, reason string) error {
+	r.Change(func(s *LoopState) { s.Policies.Paused = &v1.RemedyPause{By: actor, At: AsOf(), Reason: reason} })
+	return nil
+}
+
+func (r remedies) Resume(_ context.Context, _, policy, _ string) error {
+	r.Change(func(s *LoopState) {
+		s.Resumed = append(s.Resumed, policy)
+		if policy == "" {
+			s.Policies.Paused = nil
+		}
+	})
+	return nil
+}
