@@ -123,6 +123,9 @@ type Registration struct {
 	Tags    []string
 	Meta    map[string]string
 	Checks  []TTLCheck
+	// Native are checks that Consul's own agent runs, see RegisterNative; what
+	// they say of a service is not looked at.
+	Native []mesh.CheckDef
 }
 
 // RegisterService makes the agent announce a service with exactly these
@@ -135,6 +138,13 @@ func (c *Client) RegisterService(ctx context.Context, r Registration) error {
 	}
 	for _, t := range r.Checks {
 		reg.Checks = append(reg.Checks, t.service())
+	}
+	for i := range r.Native {
+		check, err := native(&r.Native[i])
+		if err != nil {
+			return err
+		}
+		reg.Checks = append(reg.Checks, check)
 	}
 	return c.limited(ctx, fmt.Sprintf("register service %q", r.Name), func(ctx context.Context) error {
 		opts := api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx)
@@ -154,12 +164,15 @@ func (c *Client) DeregisterService(ctx context.Context, id string) error {
 // if serviceID is empty. Every change of a node's own check wakes the readers
 // of all its services: prefer a service's.
 func (c *Client) RegisterCheck(ctx context.Context, serviceID string, t TTLCheck) error {
-	check := t.service()
-	check.CheckID = "" // a check of its own has its id in another place, and Consul refuses both.
+	return c.registerCheck(ctx, serviceID, t.service())
+}
+
+func (c *Client) registerCheck(ctx context.Context, serviceID string, check *api.AgentServiceCheck) error {
 	reg := &api.AgentCheckRegistration{
-		ID: t.ID, Name: t.Name, Notes: t.Notes, ServiceID: serviceID, AgentServiceCheck: *check,
+		ID: check.CheckID, Name: check.Name, Notes: check.Notes, ServiceID: serviceID, AgentServiceCheck: *check,
 	}
-	return c.limited(ctx, fmt.Sprintf("register check %q", t.ID), func(ctx context.Context) error {
+	reg.CheckID = "" // a check of its own has its id in another place, and Consul refuses both.
+	return c.limited(ctx, fmt.Sprintf("register check %q", reg.ID), func(ctx context.Context) error {
 		return c.api.Agent().CheckRegisterOpts(reg, new(api.QueryOptions).WithContext(ctx))
 	})
 }

@@ -73,6 +73,8 @@ func codeOfStatus(s api.StatusError) mesh.Code {
 		return mesh.Denied // some endpoints wrap it in a 500.
 	case strings.Contains(s.Body, "Unknown check"), strings.Contains(s.Body, "Unknown service"):
 		return mesh.NotFound // so did versions before 1.11.
+	case strings.Contains(s.Body, "invalid session"):
+		return mesh.NotFound // a lock with a session that is gone.
 	default:
 		return mesh.Unavailable
 	}

@@ -20,11 +20,12 @@ type Pair struct {
 	ModifyIndex uint64 // what CAS compares.
 	LockIndex   uint64 // how often the key was locked.
 	Session     string // of the holder of the lock, if any.
+	Flags       uint64 // means nothing to Consul.
 }
 
 func pairOf(p *api.KVPair) Pair {
 	return Pair{
-		Key: p.Key, Value: p.Value, Session: p.Session,
+		Key: p.Key, Value: p.Value, Session: p.Session, Flags: p.Flags,
 		CreateIndex: p.CreateIndex, ModifyIndex: p.ModifyIndex, LockIndex: p.LockIndex,
 	}
 }
@@ -64,6 +65,15 @@ func (c *Client) Keys(ctx context.Context, prefix string, q Query) ([]string, Me
 	})
 }
 
+// KeysBelow reads the names of the keys under prefix up to the next separator,
+// in order: what ends with it has more below it. It is for looking around in
+// a large tree.
+func (c *Client) KeysBelow(ctx context.Context, prefix, separator string, q Query) ([]string, Meta, error) {
+	return read(ctx, c, q, fmt.Sprintf("list names of keys below %q", prefix), func(o *api.QueryOptions) ([]string, *api.QueryMeta, error) {
+		return c.api.KV().Keys(prefix, separator, o)
+	})
+}
+
 // Put writes a key, whatever it held.
 func (c *Client) Put(ctx context.Context, key string, value []byte) error {
 	if err := checkValue(key, value); err != nil {
@@ -98,6 +108,20 @@ func (c *Client) Delete(ctx context.Context, key string) error {
 		_, err := c.api.KV().Delete(key, o)
 		return err
 	})
+}
+
+// DeleteCAS removes a key if it still has the ModifyIndex given. If not, or if
+// it is missing while the index is not 0, it is a mesh.Conflict.
+func (c *Client) DeleteCAS(ctx context.Context, key string, index uint64) error {
+	won := false
+	err := c.write(ctx, fmt.Sprintf("delete key %q", key), func(o *api.WriteOptions) (err error) {
+		won, _, err = c.api.KV().DeleteCAS(&api.KVPair{Key: key, ModifyIndex: index}, o)
+		return err
+	})
+	if err == nil && !won {
+		return mesh.Errorf(mesh.Conflict, "delete key %q: it is not at index %d any more", key, index)
+	}
+	return err
 }
 
 // DeleteTree removes every key that begins with prefix. The empty prefix,

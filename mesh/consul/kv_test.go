@@ -228,4 +228,21 @@ func TestACL(t *testing.T) {
 	if diff := cmp.Diff([]string{"open/a"}, keys); err != nil || diff != "" || !m.Filtered {
 		t.Errorf("Keys = %v, filtered %v, %v, want what is open and to be told", keys, m.Filtered, err)
 	}
+	_, on, err := c.ACLTokens(ctx)
+	wantCode(t, "ACLTokens", err, mesh.Denied)
+	if on {
+		t.Error("ACLTokens says on beside an error")
+	}
+	tokens, on, err := admin.ACLTokens(ctx)
+	i := slices.IndexFunc(tokens, func(e ACLEntry) bool { return slices.Equal(e.Policies, []string{"restricted"}) })
+	if err != nil || !on || i < 0 || tokens[i].ID == "" || tokens[i].ID == token {
+		t.Errorf("ACLTokens = %+v, %v, %v, want the restricted one by its accessor", tokens, on, err)
+	}
+	if said := fmt.Sprintf("%+v", tokens); strings.Contains(said, token) || strings.Contains(said, root) {
+		t.Errorf("ACLTokens gives a secret away: %s", said)
+	}
+	policies, on, err := admin.ACLPolicies(ctx)
+	if err != nil || !on || !slices.ContainsFunc(policies, func(e ACLEntry) bool { return e.Name == "restricted" && e.ID != "" }) {
+		t.Errorf("ACLPolicies = %+v, %v, %v, want the restricted one", policies, on, err)
+	}
 }
