@@ -18,7 +18,7 @@ import (
 )
 
 func newNode(a *app) *cobra.Command {
-	return group("node", "List and show nodes, shut one out", newNodeList(a), newNodeShow(a), newNodeRevoke(a))
+	return group("node", "List and show nodes, shut one out", newNodeList(a), newNodeShow(a), newNodeConfig(a), newNodeRevoke(a))
 }
 
 func newNodeList(a *app) *cobra.Command {
@@ -171,6 +171,37 @@ func namingText(n mesh.Naming) string {
 		}
 	}
 	return strings.Join(parts, " ")
+}
+
+func newNodeConfig(a *app) *cobra.Command {
+	return a.remote(&cobra.Command{
+		Use:   "config NAME",
+		Short: "Show the effective configuration of a node and the key that each value comes from",
+		Long: `Show the effective configuration of a node: of the keys in Consul's KV under
+alps/config/{global,dc/<dc>,role/<role>,node/<name>}/ the nearest wins.`,
+		Example: "  alps node config bj-e-hadoop01-11-203",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			list, err := c.NodeConfig(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(list)
+			}
+			t := newTable("NAME", "VALUE", "FROM")
+			for _, s := range list.Settings {
+				t.row(s.Name, shorten(firstLine(s.Value), 40), s.From)
+			}
+			if err := t.print(a.out); err != nil {
+				return err
+			}
+			if list.Delivered.IsZero() && len(list.Settings) > 0 {
+				fmt.Fprintln(a.err, "its agent has not taken them over yet")
+			}
+			return nil
+		}),
+	})
 }
 
 func newNodeRevoke(a *app) *cobra.Command {
