@@ -1,5 +1,5 @@
-# What `alps agent` needs of Consul with default_policy "deny". It writes
-# nothing: what a node reports goes over its own link to a server.
+# What `alps agent` needs of Consul with default_policy "deny". It writes no
+# key: what a node reports goes over its own link to a server.
 #
 #   consul acl policy create -name alps-agent -rules @deploy/consul/agent-policy.hcl
 
@@ -21,10 +21,25 @@ agent_prefix "" {
   policy = "read"
 }
 
-# Only where join.servers is empty: find the servers by their service.
-#service "alps-server" {
-#  policy = "read"
+# The agent itself, and the checks that come with ALPS.
+service "alps-agent" {
+  policy = "write"
+}
+
+# Each service that agents register for you: one block like this, or a prefix.
+#service "web" {
+#  policy = "write"
 #}
+# Checks of the node itself, which belong to no service, need this too.
 #node_prefix "" {
-#  policy = "read"
+#  policy = "write"
 #}
+
+# Names that are asked for while no ALPS server answers, and the servers where
+# join.servers is empty.
+service_prefix "" {
+  policy = "read"
+}
+node_prefix "" {
+  policy = "read"
+}

@@ -4,8 +4,15 @@
 #
 #   consul acl policy create -name alps-server -rules @deploy/consul/server-policy.hcl
 
-# Jobs and the inventory. No other key is read or written.
+# Jobs, the inventory, the lock of the servers, and the configuration of nodes.
+# To show and edit other keys in the browser, allow them here.
 key_prefix "alps/" {
+  policy = "write"
+}
+
+# The session that the servers' lock is held with, and those that the page of a
+# node shows.
+session_prefix "" {
   policy = "write"
 }
 
@@ -33,3 +40,6 @@ agent_prefix "" {
 service "alps-server" {
   policy = "write"
 }
+
+# Only to list tokens and policies in the browser, without their secrets.
+#acl = "read"
