@@ -1,7 +1,8 @@
 // Package consul is how ALPS speaks to Consul: the KV store, transactions,
 // user events, sessions and locks, members, the catalog, health, network
-// coordinates, and services and checks of the local agent. It is the only package that imports Consul's own client, so that
-// what Consul costs is decided in one place.
+// coordinates, and services and checks of the local agent. It is the only
+// package that imports Consul's own client, so that what Consul costs is
+// decided in one place.
 //
 //	c, err := consul.New(consul.Options{Address: "127.0.0.1:8500"})
 //	pair, meta, err := c.Get(ctx, "alps/exec/head/3", consul.Query{})

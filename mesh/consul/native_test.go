@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -87,7 +88,7 @@ func TestNativeChecks(t *testing.T) {
 	if err := c.RegisterService(ctx, reg); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.DeregisterService(t.Context(), "native-1") })
+	t.Cleanup(func() { _ = c.DeregisterService(context.WithoutCancel(ctx), "native-1") })
 	own := tcp("native-node")
 	if err := c.RegisterNative(ctx, own); err != nil {
 		t.Fatal(err)

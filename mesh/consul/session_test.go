@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -79,7 +80,7 @@ func TestLock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = c.DestroySession(t.Context(), id) })
+		t.Cleanup(func() { _ = c.DestroySession(context.WithoutCancel(ctx), id) })
 		ids[i] = id
 	}
 	must := func(what string, want bool) func(bool, error) {
@@ -121,6 +122,21 @@ func TestLock(t *testing.T) {
 	holder("c", ids[0], 3)
 	_, err := c.Acquire(ctx, key, nil, ids[1])
 	wantCode(t, "Acquire with a session that is gone", err, mesh.NotFound)
+
+	_, err = c.Txn(ctx, []Op{{Verb: OpLock, Key: key, Session: ids[1]}})
+	wantCode(t, "OpLock with a session that is gone", err, mesh.NotFound)
+	other, err := c.CreateSession(ctx, SessionOptions{TTL: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.DestroySession(context.WithoutCancel(ctx), other) })
+	_, err = c.Txn(ctx, []Op{{Verb: OpLock, Key: key, Session: other}})
+	wantCode(t, "OpLock of what another holds", err, mesh.Conflict)
+	pairs, err := c.Txn(ctx, []Op{{Verb: OpLock, Key: key, Value: []byte("d"), Session: ids[0]}})
+	if err != nil || len(pairs) != 1 || pairs[0].LockIndex != 3 || pairs[0].Session != ids[0] || pairs[0].ModifyIndex == 0 || pairs[0].CreateIndex == 0 {
+		t.Errorf("OpLock by the holder = %+v, %v, want its third lock", pairs, err)
+	}
+	holder("d", ids[0], 3)
 
 	_, err = c.Txn(ctx, []Op{{Verb: OpCheckSession, Key: key, Session: ids[1]}, {Verb: OpSet, Key: "lock/effect", Value: []byte("x")}})
 	wantCode(t, "a write of the deposed", err, mesh.Conflict)

@@ -31,6 +31,7 @@ const (
 	OpDelete         Verb = "delete"           // no error if missing.
 	OpDeleteCAS      Verb = "delete-cas"       // Index.
 	OpDeleteTree     Verb = "delete-tree"      // Key is a prefix.
+	OpLock           Verb = "lock"             // Value, Session; fails if another holds it.
 	OpCheckIndex     Verb = "check-index"      // Index.
 	OpCheckSession   Verb = "check-session"    // Session, which must hold the lock.
 	OpCheckNotExists Verb = "check-not-exists" // fails if there.
@@ -72,7 +73,8 @@ func (e *TxnError) Error() string {
 // ModifyIndex, gets whole; deletes and OpCheckNotExists give none. A
 // transaction costs one Raft entry.
 //
-// When a condition does not hold it is a mesh.Conflict with a TxnError in it.
+// When a condition does not hold it is a mesh.Conflict with a TxnError in it;
+// a session that is gone is a mesh.NotFound.
 // Too many operations, or too many bytes, are refused here with
 // mesh.TooLarge: nothing was sent.
 func (c *Client) Txn(ctx context.Context, ops []Op) ([]Pair, error) {
@@ -162,11 +164,15 @@ func refusal(ops []Op, err error) (*TxnError, bool) {
 	return e, len(e.Failed) > 0
 }
 
-// code tells a condition that did not hold from a token that may not.
+// code tells a condition that did not hold from a token that may not, and from
+// a session that is gone.
 func (e *TxnError) code() mesh.Code {
 	for _, f := range e.Failed {
 		if strings.Contains(f.What, "Permission denied") {
 			return mesh.Denied
+		}
+		if strings.Contains(f.What, "invalid session") {
+			return mesh.NotFound
 		}
 	}
 	return mesh.Conflict
