@@ -1,0 +1,190 @@
+package alert
+
+import (
+	"time"
+
+	"alps/mesh"
+)
+
+// draft is what one turn decides, before it is stored: outcomes by problem, on
+// top of what is in memory. A problem that moves twice in a turn is one
+// change with both moves in it.
+type draft struct {
+	e       *Engine
+	rules   *ruleSet
+	now     time.Time
+	frozen  bool
+	changed []*outcome
+	latest  map[key]*outcome
+}
+
+func (e *Engine) newDraft() *draft {
+	return &draft{e: e, rules: e.rules.Load(), now: time.Now(), frozen: e.frozen(), latest: make(map[key]*outcome)}
+}
+
+// record is the last known incident of a problem, as the draft has it.
+func (d *draft) record(k key) *Record {
+	if o := d.latest[k]; o != nil {
+		return &o.Record
+	}
+	return d.e.records[k]
+}
+
+// observe looks at a check with every rule that is about it.
+func (d *draft) observe(s mesh.CheckState) {
+	d.rules.about(&s.Result, func(r *rule) {
+		d.step(key{r.Name, s.DC, s.Node, s.Result.Check}, r, s)
+	})
+}
+
+// again looks at the present of a problem.
+func (d *draft) again(k key) {
+	r := d.rules.byName[k.rule]
+	if s, ok := d.e.present(k); ok && r != nil {
+		d.step(k, r, s)
+	}
+}
+
+// site looks whether Consul is away.
+func (d *draft) site() {
+	d.again(key{rule: RuleConsulUnavailable, dc: d.e.o.DC, check: consulCheck})
+}
+
+func (d *draft) step(k key, r *rule, s mesh.CheckState) {
+	rec := d.record(k)
+	l := look{rule: r, state: s, now: d.now, reopen: d.e.o.Reopen, frozen: d.frozen && k.rule != RuleConsulUnavailable}
+	if !rec.open() && l.verdict() == bad {
+		l.covered = d.covers(r, s)
+	}
+	o := step(rec, l)
+	d.e.wakes.set(k, o.again)
+	if rec != nil && !o.changed {
+		rec.seen = o.Record.seen
+	}
+	if o.changed {
+		d.keep(k, &o)
+	}
+}
+
+// covers reports whether a rule is for the node of a check. Of a node that the
+// inventory lacks nobody can say it.
+func (d *draft) covers(r *rule, s mesh.CheckState) bool {
+	if r.target == nil {
+		return true
+	}
+	n, ok := d.e.o.Node(s.DC, s.Node)
+	return ok && r.target.Match(&n)
+}
+
+// keep adds an outcome to what will be stored.
+func (d *draft) keep(k key, o *outcome) {
+	if before := d.latest[k]; before != nil && before.Record.ID == o.Record.ID {
+		before.Record = o.Record
+		before.Events = append(before.Events, o.Events...)
+		before.Deliveries = append(before.Deliveries, o.Deliveries...)
+		return
+	}
+	d.latest[k] = o
+	d.changed = append(d.changed, o)
+}
+
+// gone closes the incidents of a check that is no longer defined.
+func (d *draft) gone(s mesh.CheckState) {
+	if now, ok := d.e.o.Checks.Get(s.DC, s.Node, s.Result.Check); ok && !now.Received.IsZero() {
+		d.observe(now) // it was defined again meanwhile.
+		return
+	}
+	for _, r := range d.rules.list {
+		k := key{r.Name, s.DC, s.Node, s.Result.Check}
+		d.e.wakes.set(k, time.Time{})
+		d.close(k, "check "+k.check+" is no longer defined on "+string(k.node))
+	}
+}
+
+// close closes the incident of a problem without a good result, or ends that
+// a closed one waits for it.
+func (d *draft) close(k key, why string) {
+	rec := d.record(k)
+	if rec == nil || !rec.open() && !rec.Muted {
+		return
+	}
+	var o outcome
+	o.Record = *rec
+	if rec.open() {
+		o.closed(d.now, self, why)
+	} else {
+		o.add(d.now, mesh.EventComment, self, why)
+	}
+	o.Record.Muted = false
+	d.keep(k, &o)
+}
+
+// reconcile looks at everything as it is now.
+func (d *draft) reconcile() {
+	// What matters is a small part of all checks, so the rest is not copied.
+	type sight struct {
+		key   key
+		rule  *rule
+		state mesh.CheckState
+	}
+	var sights []sight
+	reports := make(map[[2]string]bool) // the nodes whose agents report.
+	d.e.o.Checks.Each(func(s mesh.CheckState) {
+		if s.Source == mesh.SourceLink && !s.AgentLost && !ofNode(s.Result.Check) {
+			reports[[2]string{s.DC, string(s.Node)}] = true
+		}
+		d.rules.about(&s.Result, func(r *rule) {
+			k := key{r.Name, s.DC, s.Node, s.Result.Check}
+			l := look{rule: r, state: s, frozen: d.frozen}
+			if d.record(k) != nil || l.verdict() == bad {
+				sights = append(sights, sight{k, r, s})
+			}
+		})
+	})
+	for _, s := range sights {
+		d.step(s.key, s.rule, s.state)
+	}
+	d.review(reports)
+}
+
+// review looks at every incident in memory for what no check would say.
+func (d *draft) review(reports map[[2]string]bool) {
+	absent := make(map[key]bool)
+	for k := range d.e.records {
+		rec := d.record(k)
+		if !rec.open() && !rec.Muted {
+			if d.now.Sub(rec.Closed) > d.e.o.Reopen {
+				delete(d.e.records, k)
+				delete(d.e.byID, rec.ID)
+			}
+			continue
+		}
+		if d.rules.byName[k.rule] == nil {
+			d.close(k, "there is no rule "+k.rule+" any more")
+			continue
+		}
+		if _, ok := d.e.present(k); !ok && !ofNode(k.check) && reports[[2]string{k.dc, string(k.node)}] {
+			// The agent has told all that it runs, and this is not among it.
+			if absent[k] = true; d.e.absent[k] {
+				d.close(k, "check "+k.check+" is no longer defined on "+string(k.node))
+			}
+			continue
+		}
+		d.again(k) // also when the rule is about other checks by now.
+		d.repeat(k)
+	}
+	d.e.absent = absent
+}
+
+// repeat tells again of what nobody has taken on.
+func (d *draft) repeat(k key) {
+	every, rec := d.e.o.Repeat, d.record(k)
+	r := d.rules.byName[k.rule]
+	if rec.Status != mesh.IncidentOpen || every < 0 || len(r.Notify) == 0 || d.now.Sub(rec.LastTold) < every {
+		return
+	}
+	var o outcome
+	o.Record = *rec
+	o.tell(d.now, DeliveryRepeat, "open since "+span(rec.Fired, d.now), r.Notify)
+	d.keep(k, &o)
+}
