@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -12,12 +13,11 @@ import (
 
 // set decodes an expression into the field. The error says what was wanted.
 func (f *field) set(expr hcl.Expression) error {
-	v, diags := expr.Value(nil)
-	if diags.HasErrors() {
-		return fmt.Errorf("%s", diagnosticText(diags[0]))
+	v, err := plainValue(expr)
+	if err != nil {
+		return err
 	}
-	v, _ = v.UnmarkDeep()
-	if v.IsNull() || !v.IsWhollyKnown() {
+	if v.IsNull() {
 		return fmt.Errorf("%s: want %s, got nothing", f.path, f.wanted())
 	}
 	switch p := f.value.Addr().Interface().(type) {
@@ -38,6 +38,19 @@ func (f *field) set(expr hcl.Expression) error {
 		return fmt.Errorf("%s: a %T cannot be read from a file", f.path, p)
 	}
 	return nil
+}
+
+// plainValue evaluates an expression that mentions nothing else.
+func plainValue(expr hcl.Expression) (cty.Value, error) {
+	v, diags := expr.Value(nil)
+	if diags.HasErrors() {
+		return cty.NilVal, errors.New(diagnosticText(diags[0]))
+	}
+	v, _ = v.UnmarkDeep()
+	if !v.IsWhollyKnown() {
+		return cty.NullVal(cty.DynamicPseudoType), nil
+	}
+	return v, nil
 }
 
 func (f *field) setString(p *string, v cty.Value) error {
@@ -102,6 +115,12 @@ func (f *field) wanted() string {
 		return `a duration such as "90s", "5m" or "24h"`
 	case []string:
 		return `a list such as ["a", "b"]`
+	case words:
+		return `a string in quotes, or a list such as ["a", "b"]`
+	case commandLine:
+		return `a command: a list such as ["/bin/true", "-v"], or a line in quotes`
+	case table, headers:
+		return `names with texts, such as { a = "b" }`
 	default:
 		return "a string in quotes"
 	}
@@ -130,7 +149,7 @@ func didYouMean(name string, names []string) string {
 		if len(n) > 2 && strings.HasPrefix(name, n) {
 			d = 1
 		}
-		if d <= least && (best == "" || d < least) {
+		if d <= least && d < len(name) && (best == "" || d < least) {
 			best, least = n, d
 		}
 	}
@@ -140,23 +159,25 @@ func didYouMean(name string, names []string) string {
 	return fmt.Sprintf("did you mean %q?", best)
 }
 
-// distance is the number of letters to insert, delete or change that make b
-// of a.
+// distance is the number of letters to insert, delete, change or swap with
+// their neighbour that make b of a.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1) // row[j] = distance(a[:i], b[:j])
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
-		row[j] = j
+		row[j] = j // row[j] = distance(a[:i], b[:j]); last and before are those of i-1 and i-2.
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		before, last, row = last, row, before
 		row[0] = i + 1
 		for j := range len(b) {
-			change := diagonal
+			change := last[j]
 			if a[i] != b[j] {
 				change++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+			row[j+1] = min(change, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
 	}
 	return row[len(b)]

@@ -22,9 +22,23 @@
 // in the section's default function, its line in sample/, a case in testdata/,
 // and go generate.
 //
+// Services and checks, and rules, receivers and policies, are definitions:
+// blocks with a label, any number of each, in directories of their own. They
+// become the nouns of package mesh:
+//
+//	checks, err := config.LoadChecks("/etc/alps/checks.d") // or Consul's own files
+//	rules, err := config.LoadRules("/etc/alps/rules.d")
+//
+//	file ──► blocks of entries ──► keys ──────────► mesh.CheckDef, mesh.Rule, …
+//	         definition_tree.go    definition_fill.go  definition_<noun>.go
+//
+// They are as strict, with one exception: keys that Consul's definitions have
+// and ALPS has no use for are taken and told of in Checks.Ignored.
+//
 // Loading reads the named files and nothing else. Validate looks at values
 // only: whether a path exists or a port is free is found out by whoever uses
-// it. The package imports mesh and no other part of ALPS, and it does not log.
+// it, as is whether a script, a probe or a node of that name exists. The package
+// imports mesh and mesh/query and no other part of ALPS, and it does not log.
 package config
 
-//go:generate go run ./internal/reference -o ../../docs/config.md
+//go:generate go run ./internal/reference -config ../../docs/config.md -definitions ../../docs/definitions.md

@@ -60,8 +60,12 @@ func (ps Errors) Error() string {
 // maxSnippet bounds the part of a line that is shown.
 const maxSnippet = 120
 
-// masked is what follows the name of a key that holds a token.
-var masked = regexp.MustCompile(`(?i)(token"?\s*[=:]\s*).*`)
+// masked is what follows the name of a key that holds a token, maskedToo what
+// follows those that may hold one in a definition.
+var (
+	masked    = regexp.MustCompile(`(?i)((?:token|authorization|password|secret|cookie|api[_-]?key)"?\s*[=:]\s*).*`)
+	maskedToo = regexp.MustCompile(`(?i)((?:\burl"?\s*[=:]|header"?\s*[=:{])\s*).*`)
+)
 
 // snippet shows the line of a place and marks the place in it.
 func (s *source) snippet(at hcl.Range) string {
@@ -70,7 +74,11 @@ func (s *source) snippet(at hcl.Range) string {
 	}
 	line := bytes.TrimRight(s.lines[at.Start.Line-1], "\r")
 	text := strings.ToValidUTF8(string(line), "?")
-	runes := []rune(masked.ReplaceAllString(text, "${1}…"))
+	text = masked.ReplaceAllString(text, "${1}…")
+	if s.secrets {
+		text = maskedToo.ReplaceAllString(text, "${1}…")
+	}
+	runes := []rune(text)
 	if len(runes) > maxSnippet {
 		runes = append(runes[:maxSnippet], '…')
 	}

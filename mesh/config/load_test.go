@@ -29,30 +29,44 @@ func TestCases(t *testing.T) {
 	}
 	for _, name := range cases {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			i := slices.IndexFunc(archive.Files, func(f txtar.File) bool { return f.Name == "want" })
-			if i < 0 {
-				t.Fatal("the case has no file want")
-			}
-			got := loadCase(t, archive.Files[:i])
-			if *update {
-				archive.Files[i].Data = []byte(got)
-				if err := os.WriteFile(name, txtar.Format(archive), 0o600); err != nil {
-					t.Fatal(err)
+			runCase(t, name, func(path string) (any, error) {
+				if strings.HasPrefix(filepath.Base(path), "server") {
+					return LoadServer(path)
 				}
-			}
-			if diff := cmp.Diff(string(archive.Files[i].Data), got); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", name, diff)
-			}
+				return LoadAgent(path)
+			})
 		})
 	}
 }
 
+// runCase compares what load makes of the files of a case with its file want.
+func runCase(t *testing.T, name string, load func(path string) (any, error)) {
+	t.Helper()
+	archive, err := txtar.ParseFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(archive.Files, func(f txtar.File) bool { return f.Name == "want" })
+	if i < 0 {
+		t.Fatal("the case has no file want")
+	}
+	got := loadCase(t, archive.Files[:i], load)
+	if good := strings.HasPrefix(filepath.Base(name), "good"); good && !strings.HasPrefix(got, "{") {
+		t.Errorf("a good case is refused:\n%s", got)
+	}
+	if *update {
+		archive.Files[i].Data = []byte(got)
+		if err := os.WriteFile(name, txtar.Format(archive), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(string(archive.Files[i].Data), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
 // loadCase writes the files and loads them, and returns what came of it.
-func loadCase(t *testing.T, files []txtar.File) string {
+func loadCase(t *testing.T, files []txtar.File, load func(path string) (any, error)) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, f := range files {
@@ -68,13 +82,7 @@ func loadCase(t *testing.T, files []txtar.File) string {
 	if first, _, ok := strings.Cut(files[0].Name, "/"); ok {
 		path = filepath.Join(dir, first)
 	}
-	var got any
-	var err error
-	if strings.HasPrefix(files[0].Name, "server") {
-		got, err = LoadServer(path)
-	} else {
-		got, err = LoadAgent(path)
-	}
+	got, err := load(path)
 	if err != nil {
 		if mesh.CodeOf(err) != mesh.Invalid {
 			t.Errorf("code = %q, want %q", mesh.CodeOf(err), mesh.Invalid)
@@ -85,7 +93,7 @@ func loadCase(t *testing.T, files []txtar.File) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text) + "\n"
+	return strings.ReplaceAll(string(text), dir+"/", "") + "\n"
 }
 
 func TestLoadSaysWhyAFileCannotBeRead(t *testing.T) {
@@ -233,4 +241,13 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("loaded without errors, yet not valid: %v", err)
 		}
 	})
+}
+
+// txtarFile returns the files of a case that are configuration.
+func txtarFile(name string) ([]txtar.File, error) {
+	archive, err := txtar.ParseFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return f.Name == "want" }), nil
 }

@@ -27,12 +27,17 @@ func merge(path string, sources []*source, root any) Errors {
 		r.all(root, m.bad)
 		m.errors = append(m.errors, r.errors...)
 	}
-	slices.SortStableFunc(m.errors, func(a, b Error) int {
+	sortErrors(sources, m.errors)
+	return m.errors
+}
+
+// sortErrors puts errors in the order of the files.
+func sortErrors(sources []*source, errs Errors) {
+	slices.SortStableFunc(errs, func(a, b Error) int {
 		return cmp.Or(
 			cmp.Compare(position(sources, a.File), position(sources, b.File)),
 			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return m.errors
 }
 
 // position puts errors of no file behind those of the files.

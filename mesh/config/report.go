@@ -17,8 +17,10 @@ type checker interface{ check(r *report) }
 type report struct {
 	errors Errors
 	schema *schema
-	given  map[string]place // where each key stands; nil when the values come from no file.
-	file   string           // what errors without a place are said of.
+	// given is where each key stands, and under "" what is said of keys that
+	// are absent; nil when the values come from no file.
+	given map[string]place
+	file  string // what errors without a place are said of.
 }
 
 // A place is where a key was given.
@@ -34,7 +36,11 @@ func (r *report) addf(key, format string, args ...any) {
 
 func (r *report) add(key, message string) {
 	e := Error{File: r.file, Key: key, Message: message}
-	if p, ok := r.given[key]; ok {
+	p, ok := r.given[key]
+	if !ok {
+		p, ok = r.given[""]
+	}
+	if ok {
 		e = p.source.errorAt(p.at, key, message)
 	}
 	r.errors = append(r.errors, e)
@@ -62,6 +68,9 @@ func (r *report) checkTags(f *field) {
 	}
 	switch v := f.value.Interface().(type) {
 	case string:
+		if _, ok := f.tag.Lookup("unset"); ok && v == "" {
+			return
+		}
 		if words := f.words(); len(words) > 0 && !slices.Contains(words, v) {
 			r.addf(f.path, "%q is not one of %s", v, strings.Join(words, ", "))
 			r.errors[len(r.errors)-1].Hint = didYouMean(v, words)

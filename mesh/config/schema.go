@@ -13,6 +13,8 @@ import (
 //	oneof:"auto off"       the words that it may be.
 //	min:"1" max:"256"      bounds of a number or a duration.
 //	under:"agent.sock"     the path under data_dir that it has when it is empty.
+//	also:"url"             other names of it.
+//	unset:""               how the reference shows that it is zero.
 type field struct {
 	path     string // "exec.slots"; a key at the top has no dot.
 	section  string // "exec", or "" at the top.
@@ -25,6 +27,9 @@ type field struct {
 	secret   bool
 }
 
+// key is the name of the field in its section.
+func (f *field) key() string { return strings.TrimPrefix(f.path, f.section+".") }
+
 // A schema is the fields of a configuration, in the order of their structs.
 type schema struct {
 	fields   []field
@@ -35,8 +40,13 @@ type schema struct {
 // schemaOf walks the configuration that root points to. The values of the
 // fields are those of root: setting one sets it there.
 func schemaOf(root any) *schema {
+	return schemaUnder(root, "")
+}
+
+// schemaUnder is schemaOf for the keys of one section.
+func schemaUnder(root any, section string) *schema {
 	s := &schema{byPath: make(map[string]*field), sections: make(map[string]bool)}
-	s.walk(reflect.ValueOf(root).Elem(), "")
+	s.walk(reflect.ValueOf(root).Elem(), section)
 	for i := range s.fields {
 		s.byPath[s.fields[i].path] = &s.fields[i]
 	}
@@ -104,8 +114,12 @@ type Key struct {
 // Describe lists the keys of a configuration in the order of their structs, with
 // the values that root has as defaults.
 func Describe[C Agent | Server](root *C) []Key {
+	return describe(schemaOf(root))
+}
+
+func describe(s *schema) []Key {
 	var keys []Key
-	for _, f := range schemaOf(root).fields {
+	for _, f := range s.fields {
 		keys = append(keys, Key{
 			Path: f.path, Type: f.typeName(), Default: f.defaultText(), Bounds: f.bounds(),
 			Required: f.required, Reload: f.reload, Secret: f.secret,
@@ -128,12 +142,23 @@ func (f *field) typeName() string {
 		return "whole number"
 	case time.Duration:
 		return "duration"
+	case words:
+		return "string or list of strings"
+	case commandLine:
+		return "list of strings, or a line"
+	case table:
+		return "names with texts"
+	case headers:
+		return "names with texts or lists"
 	default:
 		return "list of strings"
 	}
 }
 
 func (f *field) defaultText() string {
+	if text, ok := f.tag.Lookup("unset"); ok && f.value.IsZero() {
+		return text
+	}
 	if under := f.tag.Get("under"); under != "" && f.value.String() == "" {
 		return "<data_dir>/" + under
 	}
@@ -150,11 +175,9 @@ func (f *field) defaultText() string {
 	case time.Duration:
 		return strconv.Quote(durationText(v))
 	case []string:
-		quoted := make([]string, len(v))
-		for i, s := range v {
-			quoted[i] = strconv.Quote(s)
-		}
-		return "[" + strings.Join(quoted, ", ") + "]"
+		return "[" + quotedList(v) + "]"
+	case words:
+		return "[" + quotedList(v) + "]"
 	default:
 		return ""
 	}

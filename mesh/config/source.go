@@ -21,7 +21,10 @@ type source struct {
 	name   string
 	lines  [][]byte
 	items  []item
-	errors Errors // what is wrong with its syntax.
+	top    []entry // of a file of definitions, which has no items.
+	errors Errors  // what is wrong with its syntax.
+	// secrets: values of url and header are not shown.
+	secrets bool
 }
 
 // An item is a key with a value, or a section with items.
@@ -35,13 +38,19 @@ type item struct {
 
 // parse reads src, which is JSON when name ends in .json and HCL otherwise.
 func parse(name string, src []byte) *source {
-	s := &source{name: name, lines: bytes.Split(src, []byte("\n"))}
+	s := newSource(name, src)
 	if s.isJSON() {
-		s.parseJSON(src)
-	} else {
-		s.parseNative(src)
+		if root := s.jsonRoot(src); root != nil {
+			s.items = s.jsonItems(root, 0)
+		}
+	} else if body := s.nativeBody(src); body != nil {
+		s.items = nativeItems(body, 0)
 	}
 	return s
+}
+
+func newSource(name string, src []byte) *source {
+	return &source{name: name, lines: bytes.Split(src, []byte("\n"))}
 }
 
 func (s *source) isJSON() bool { return strings.HasSuffix(s.name, ".json") }
@@ -54,29 +63,41 @@ func (s *source) sectionText(name string) string {
 	return name + " { … }"
 }
 
-func (s *source) parseNative(src []byte) {
-	file, diags := hclsyntax.ParseConfig(src, s.name, hcl.InitialPos)
-	s.addDiagnostics(diags)
-	if file != nil {
-		s.items = nativeItems(file.Body.(*hclsyntax.Body), 0)
+// labelText shows how a definition is written.
+func (s *source) labelText(kind, label string) string {
+	if s.isJSON() {
+		return fmt.Sprintf("%q: {%q: { … }}", kind, label)
 	}
+	return fmt.Sprintf("%s %q { … }", kind, label)
 }
 
-// parseJSON lets encoding/json look for syntax errors first: it knows their
-// place, where hcljson tells of the end of the file.
-func (s *source) parseJSON(src []byte) {
+// nativeBody parses HCL. What is left of a file with errors is returned too.
+func (s *source) nativeBody(src []byte) *hclsyntax.Body {
+	file, diags := hclsyntax.ParseConfig(src, s.name, hcl.InitialPos)
+	s.addDiagnostics(diags)
+	if file == nil {
+		return nil
+	}
+	return file.Body.(*hclsyntax.Body)
+}
+
+// jsonRoot parses JSON; nil when it cannot. It lets encoding/json look for
+// syntax errors first: it knows their place, where hcljson tells of the end of
+// the file.
+func (s *source) jsonRoot(src []byte) hcl.Expression {
 	var raw json.RawMessage
 	if err := json.Unmarshal(src, &raw); err != nil {
 		at := hcl.Range{Filename: s.name, Start: s.position(src, err)}
 		at.End = at.Start
 		s.errors = append(s.errors, s.errorAt(at, "", err.Error()))
-		return
+		return nil
 	}
 	root, diags := hcljson.ParseExpression(src, s.name)
 	s.addDiagnostics(diags)
-	if !diags.HasErrors() {
-		s.items = s.jsonItems(root, 0)
+	if diags.HasErrors() {
+		return nil
 	}
+	return root
 }
 
 // position is where encoding/json stopped.

@@ -1,13 +1,15 @@
-// Command reference writes docs/config.md: what every key of the configuration
-// is, taken from the comments of the structs that hold it.
+// Command reference writes docs/config.md and docs/definitions.md: what every
+// key of the configuration and of definitions is, taken from the comments of
+// the structs that hold it.
 //
-//	go run ./internal/reference -o ../../docs/config.md
+//	go run ./internal/reference -config config.md -definitions definitions.md
 //
-// It is run by go generate in mesh/config; a test fails when the file on disk
-// is not what it would write.
+// It is run by go generate in mesh/config; a test fails when a file on disk is
+// not what it would write.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -21,16 +23,22 @@ import (
 )
 
 func main() {
-	out := flag.String("o", "", "the file to write")
+	configOut := flag.String("config", "", "the file to write the configuration to")
+	definitionsOut := flag.String("definitions", "", "the file to write the definitions to")
 	flag.Parse()
-	text, err := reference(".")
-	if err == nil {
-		err = os.WriteFile(*out, []byte(text), 0o644)
-	}
+	err := errors.Join(write(*configOut, reference), write(*definitionsOut, definitions))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "reference:", err)
 		os.Exit(1)
 	}
+}
+
+func write(path string, document func(dir string) (string, error)) error {
+	text, err := document(".")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
 }
 
 const intro = `# Configuration

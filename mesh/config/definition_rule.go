@@ -1,0 +1,390 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"alps/mesh"
+	"alps/mesh/query"
+)
+
+// ruleKeys is a rule: when a check is bad for long enough, there is an incident
+// and somebody is told.
+type ruleKeys struct {
+	// What the rule is called. The label.
+	Name string `key:"name"`
+
+	// The id or the name of the checks that it is about; "*" means any.
+	Check string `key:"check,required"`
+
+	// A query over nodes, such as role=web. Nothing means all.
+	Target string `key:"target"`
+
+	// Which statuses are bad: critical, warning, unknown.
+	Status words `key:"status"`
+
+	// How long a status must last before there is an incident.
+	For time.Duration `key:"for" min:"0s" max:"24h"`
+
+	// How bad it is. Nothing means critical when status holds critical, else
+	// warning.
+	Severity string `key:"severity" oneof:"critical warning info" unset:""`
+
+	// One sentence about the problem. Nothing means the check's name and
+	// output.
+	Summary string `key:"summary"`
+
+	// The receivers that are told.
+	Notify words `key:"notify"`
+
+	// Whom to call.
+	Owner string `key:"owner"`
+
+	// Where it is written what to do, such as a URL.
+	Runbook string `key:"runbook"`
+}
+
+func defaultRuleKeys() ruleKeys {
+	// Warnings are for looking at; whoever wants an incident for them says so.
+	// The check's own attempts are the patience that most rules need, so For
+	// is zero.
+	return ruleKeys{Status: words{string(mesh.HealthCritical)}}
+}
+
+// receiverKeys is somebody who is told of incidents: by a URL that each is
+// posted to as JSON, or by a command on the server that gets it on its standard
+// input.
+type receiverKeys struct {
+	// What rules call it. The label.
+	Name string `key:"name"`
+
+	// Where incidents are posted to. It may hold a token, so errors do not
+	// show it.
+	URL string `key:"url,secret"`
+
+	// Headers of the request.
+	Header table `key:"header,secret"`
+
+	// A command on the server, as a list of arguments or a line for /bin/sh.
+	Command commandLine `key:"command"`
+
+	// Whether it is told when an incident is closed, too.
+	Resolved bool `key:"resolved"`
+
+	// How long it may take. An attempt that takes longer has failed and is
+	// made again.
+	Timeout time.Duration `key:"timeout" min:"1s" max:"5m"`
+}
+
+func defaultReceiverKeys() receiverKeys {
+	return receiverKeys{
+		// Who was woken wants to know that it is over.
+		Resolved: true,
+		// Chat systems answer within one second; a proxy that hangs must not
+		// hold up the other receivers.
+		Timeout: 10 * time.Second,
+	}
+}
+
+// policyKeys is a policy: what is done about the incidents of a rule. Three
+// lines are enough: rule, script, and mode = "auto". It runs the script on the
+// node of the incident, and the check proves whether that helped.
+type policyKeys struct {
+	// What the policy is called. The label.
+	Name string `key:"name"`
+
+	// The rule whose incidents it is for.
+	Rule string `key:"rule,required"`
+
+	// The script of the library that is run.
+	Script string `key:"script,required"`
+
+	// off does nothing, observe says what it would do, auto does it.
+	Mode string `key:"mode" oneof:"off observe auto"`
+
+	// What follows the script's name.
+	Args []string `key:"args"`
+
+	// The user that it runs as. Nothing means the agent's own.
+	RunAs string `key:"run_as"`
+
+	// A query over the nodes that it may act on. Nothing means all.
+	Target string `key:"target"`
+
+	// How long the script may run on the node.
+	Timeout time.Duration `key:"timeout" min:"1s" max:"24h"`
+
+	// How long after its end the check may take to pass.
+	Verify time.Duration `key:"verify" min:"1s" max:"24h"`
+
+	// How long it leaves a node alone after it has acted there.
+	Cooldown time.Duration `key:"cooldown" min:"0s" max:"168h"`
+
+	// How many actions it takes in one hour, on all nodes together.
+	PerHour int `key:"per_hour" min:"1" max:"1000"`
+
+	// So many incidents of the rule within storm_window are taken for a false
+	// alarm or a bigger problem, and nothing is done.
+	Storm int `key:"storm" min:"2" max:"10000"`
+
+	// The time in which incidents are counted for storm.
+	StormWindow time.Duration `key:"storm_window" min:"1s" max:"24h"`
+
+	// After so many failures in a row it stops, until somebody resets it.
+	Failures int `key:"failures" min:"1" max:"100"`
+
+	// The receivers that call a human when it fails. Nothing means the rule's.
+	Notify words `key:"notify"`
+}
+
+func defaultPolicyKeys() policyKeys {
+	return policyKeys{
+		// A policy earns its trust: it is watched first, and auto is a word
+		// that somebody has typed.
+		Mode: string(mesh.RemedyObserve),
+		// Enough to restart a service, short enough that a hung script is seen
+		// while somebody still waits.
+		Timeout: 30 * time.Second,
+		// Three runs of a check every 10 s.
+		Verify: 30 * time.Second,
+		// What did not help now will not help in a minute.
+		Cooldown: 5 * time.Minute,
+		// One each ten minutes: more is not a repair but a way to run.
+		PerHour: 6,
+		// Two nodes may fail at once by chance; three are a rack, a network or
+		// a wrong check.
+		Storm: 3,
+		// The nodes of a common cause fail within one round of their checks.
+		StormWindow: time.Minute,
+		// The third failure is not bad luck.
+		Failures: 3,
+	}
+}
+
+func decodeRules(sources []*source) (*Rules, error) {
+	d, r := newDefiner(sources), &Rules{}
+	words := map[string]string{"rule": kindRule, "receiver": kindReceiver, "policy": kindPolicy}
+	var blocks []*block
+	d.each(words, func(b *block) { blocks = append(blocks, b) })
+	// Names first: a rule may stand above the receiver that it tells.
+	for _, b := range blocks {
+		if name := b.named(); name != "" {
+			d.claim(b, b.kind, name)
+		}
+	}
+	for _, b := range blocks {
+		switch b.kind {
+		case kindRule:
+			d.addRule(r, b)
+		case kindReceiver:
+			d.addReceiver(r, b)
+		case kindPolicy:
+			d.addPolicy(r, b)
+		}
+	}
+	if err := d.failed(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// named is the name that a block claims.
+func (b *block) named() string {
+	for _, e := range b.entries {
+		if e.name == "name" && e.text() != "" {
+			return e.text()
+		}
+	}
+	return b.label
+}
+
+var definitionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// checkNamed holds the name of a rule, receiver or policy against the form that
+// fits into commands, URLs and queries.
+func (f *filled) checkNamed(name string) {
+	switch {
+	case name == "":
+		f.add(f.block.kind, f.block.kind+" has no name")
+		f.hint("write %s", f.block.src.labelText(f.block.kind, "name"))
+	case !definitionName.MatchString(name):
+		f.bad("name", "%q is not a name: want at most 128 letters, digits, dots, dashes and underscores, a letter or a digit first", clip(name))
+	}
+}
+
+func (d *definer) addRule(r *Rules, b *block) {
+	keys := defaultRuleKeys()
+	f := d.fill(b, &keys)
+	rule := mesh.Rule{
+		Name: b.named(), Check: keys.Check, Target: keys.Target, For: keys.For, Severity: keys.Severity,
+		Summary: keys.Summary, Notify: keys.Notify, Owner: keys.Owner, Runbook: keys.Runbook, Origin: b.origin(),
+	}
+	f.checkNamed(rule.Name)
+	if f.has("check") {
+		f.checkName("check", rule.Check)
+	}
+	f.checkTarget(rule.Target)
+	rule.Status = f.statuses(keys.Status)
+	if rule.Severity == "" {
+		rule.Severity = "warning"
+		if slices.Contains(rule.Status, mesh.HealthCritical) {
+			rule.Severity = "critical"
+		}
+	}
+	f.checkNotify(rule.Notify)
+	if f.done() {
+		r.Rules = append(r.Rules, rule)
+	}
+}
+
+// statuses reads which statuses are bad.
+func (f *filled) statuses(list []string) []mesh.Health {
+	bad := []string{string(mesh.HealthCritical), string(mesh.HealthWarning), string(mesh.HealthUnknown)}
+	var got []mesh.Health
+	for _, s := range list {
+		switch {
+		case s == string(mesh.HealthPassing):
+			f.bad("status", "passing is what closes an incident: want critical, warning or unknown")
+		case !slices.Contains(bad, s):
+			f.bad("status", "%q is not one of %s", s, strings.Join(bad, ", "))
+			f.hint("%s", didYouMean(s, bad))
+		case slices.Contains(got, mesh.Health(s)):
+			f.bad("status", "%q is named twice", s)
+		default:
+			got = append(got, mesh.Health(s))
+		}
+	}
+	if len(list) == 0 {
+		f.bad("status", "the list is empty: no status would ever be bad")
+	}
+	return got
+}
+
+// checkTarget draws the place where a query goes wrong.
+func (f *filled) checkTarget(target string) {
+	if !f.has("target") {
+		return
+	}
+	_, err := query.Parse(target)
+	if err == nil {
+		return
+	}
+	at, ok := errors.AsType[*query.Error](err)
+	if !ok {
+		f.bad("target", "%v", err)
+		return
+	}
+	f.bad("target", "%s", strings.TrimPrefix(at.Error(), "parse "))
+	if at.Hint != "" {
+		f.hint("%s", at.Hint)
+	}
+	if len(at.Input) <= maxSnippet && !strings.ContainsAny(at.Input, "\r\n") {
+		last := &f.errors[len(f.errors)-1]
+		last.Snippet += "\n        " + strings.ReplaceAll(at.Caret(), "\n", "\n        ")
+	}
+}
+
+// checkNotify wants receivers that are defined.
+func (f *filled) checkNotify(names []string) {
+	var seen []string
+	for _, name := range names {
+		if slices.Contains(seen, name) {
+			f.bad("notify", "%q is named twice", clip(name))
+		}
+		seen = append(seen, name)
+		f.checkKnown("notify", kindReceiver, name)
+	}
+}
+
+// checkKnown wants a name that some block of that kind has.
+func (f *filled) checkKnown(key, kind, name string) {
+	if f.d.partial || f.d.defined(kind, name) {
+		return
+	}
+	known := f.d.names(kind)
+	f.bad(key, "no %s is called %q", kind, clip(name))
+	f.hint("%s", cmp.Or(didYouMean(name, known), "define it: "+f.block.src.labelText(kind, clip(name))))
+}
+
+func (d *definer) addReceiver(r *Rules, b *block) {
+	keys := defaultReceiverKeys()
+	f := d.fill(b, &keys)
+	to := mesh.Receiver{
+		Name: b.named(), URL: keys.URL, Header: keys.Header, Command: keys.Command,
+		Resolved: keys.Resolved, Timeout: keys.Timeout, Origin: b.origin(),
+	}
+	f.checkNamed(to.Name)
+	switch {
+	case f.has("url") && f.has("command"):
+		f.bad("command", "the receiver has a url as well: keep one of them")
+	case f.has("url"):
+		if why := badURL(to.URL); why != "" {
+			f.bad("url", "%s", why)
+		}
+	case f.has("command"):
+		f.checkCommand("command", to.Command)
+	default:
+		f.add(kindReceiver, "receiver has neither a url nor a command")
+	}
+	if f.has("header") && !f.has("url") {
+		f.bad("header", "only a url is asked with headers")
+	}
+	for _, name := range sortedKeys(to.Header) {
+		f.checkHeader(name, []string{to.Header[name]})
+	}
+	if f.done() {
+		r.Receivers = append(r.Receivers, to)
+	}
+}
+
+func (d *definer) addPolicy(r *Rules, b *block) {
+	keys := defaultPolicyKeys()
+	f := d.fill(b, &keys)
+	p := mesh.Policy{
+		Name: b.named(), Rule: keys.Rule, Script: keys.Script, Args: keys.Args, RunAs: keys.RunAs,
+		Mode: mesh.RemedyMode(keys.Mode), Target: keys.Target, Timeout: keys.Timeout, Verify: keys.Verify,
+		Cooldown: keys.Cooldown, PerHour: keys.PerHour, Storm: keys.Storm, StormWindow: keys.StormWindow,
+		Failures: keys.Failures, Notify: keys.Notify, Origin: b.origin(),
+	}
+	f.checkNamed(p.Name)
+	if f.has("rule") {
+		f.checkKnown("rule", kindRule, p.Rule)
+	}
+	if f.has("script") && !definitionName.MatchString(p.Script) {
+		f.bad("script", "%q is not the name of a script of the library: want a file name without a directory", clip(p.Script))
+	}
+	if slices.ContainsFunc(p.Args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
+		f.bad("args", "an argument has a NUL in it")
+	}
+	if f.has("run_as") && (badText(p.RunAs) != "" || strings.ContainsAny(p.RunAs, " :/")) {
+		f.bad("run_as", "%q is not a user", clip(p.RunAs))
+	}
+	f.checkTarget(p.Target)
+	f.checkNotify(p.Notify)
+	if f.done() {
+		r.Policies = append(r.Policies, p)
+	}
+}
+
+// clip shortens a name that somebody has made too long to be shown.
+func clip(s string) string {
+	if len(s) <= 40 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:40], "") + "…"
+}
+
+// DescribeDefinitions lists the keys of every kind of definition, in the order
+// of the reference. The paths begin with the kind.
+func DescribeDefinitions() []Key {
+	check, service, rule := defaultCheckKeys(), defaultServiceKeys(), defaultRuleKeys()
+	receiver, policy := defaultReceiverKeys(), defaultPolicyKeys()
+	return slices.Concat(
+		describe(schemaUnder(&check, kindCheck)), describe(schemaUnder(&service, kindService)),
+		describe(schemaUnder(&rule, kindRule)), describe(schemaUnder(&receiver, kindReceiver)),
+		describe(schemaUnder(&policy, kindPolicy)))
+}
