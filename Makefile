@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build consul test race lint fmt generate bench clean
+.PHONY: help dev build consul test race lint fmt generate ui ui-check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,16 @@ fmt: bin/golangci-lint ## format every Go file
 
 generate: ## write the generated files again
 	go generate ./...
+
+ui: ui/node_modules ## build the web UI into ui/dist, which is committed (needs Node)
+	cd ui && npm run --silent build
+
+ui-check: ui/node_modules ## check the types of the web UI, and that ui/dist is what the sources give
+	cd ui && npm run --silent check && npm run --silent build
+	@git diff --exit-code --stat -- ui/dist || { echo "ui/dist is old: make ui, then commit it" >&2; exit 1; }
+
+ui/node_modules: ui/package-lock.json
+	cd ui && npm ci --silent --no-audit --no-fund && touch node_modules
 
 bench: build consul ## compare with the peers, side by side in one run
 	go run ./bench

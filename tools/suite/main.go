@@ -39,6 +39,7 @@ func suites() []suite {
 		{name: "unit"},
 		{name: "consul", starter: "alps/mesh/consul/cluster", args: []string{"-p", "1"}},
 		{name: "e2e", starter: "alps/cmd/alps/internal/dev", args: []string{"-p", "1"}},
+		{name: "loop", starter: "alps/cmd/alps/internal/loop", args: []string{"-p", "1"}},
 	}
 }
 
