@@ -9,8 +9,9 @@ import (
 )
 
 // announce hands a job, or the newest change of it, to the publisher of a
-// datacenter. What it returns is closed when the nodes can see it.
-func (s *Service) announce(l *live, dc string, kind dispatch.Kind) <-chan struct{} {
+// datacenter. done of what it returns is closed when the nodes can see it, or
+// never will.
+func (s *Service) announce(l *live, dc string, kind dispatch.Kind, fence *Fence) *announcement {
 	s.mu.RLock()
 	a, err := announcementOf(l, dc, kind)
 	s.mu.RUnlock()
@@ -19,8 +20,11 @@ func (s *Service) announce(l *live, dc string, kind dispatch.Kind) <-chan struct
 		s.log.Error("a job cannot be announced", "job", l.job.ID, "error", err)
 		return nil
 	}
+	if a.fence = fence; fence != nil {
+		a.createOnly()
+	}
 	s.publisher(dc).add(a)
-	return a.done
+	return a
 }
 
 // announcementOf builds the documents of a job that the nodes of a datacenter
@@ -93,7 +97,7 @@ func (s *Service) written(ctx context.Context, dc string, list []*announcement, 
 			continue
 		}
 		p := l.places[dc]
-		p.Published, p.Gen = true, max(p.Gen, a.gen)
+		p.Published, p.Gen = p.Published || a.kind == dispatch.KindJob, max(p.Gen, a.gen)
 		c.Places = append(c.Places, *p)
 	}
 	s.mu.Unlock()

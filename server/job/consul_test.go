@@ -36,7 +36,7 @@ func (k kv) List(ctx context.Context, prefix string, consistent bool) ([]job.Doc
 func (k kv) Txn(ctx context.Context, writes []job.Write) (uint64, error) {
 	ops := make([]consul.Op, len(writes))
 	for i, w := range writes {
-		ops[i] = consul.Op{Verb: consul.Verb(w.Verb), Key: w.Key, Value: w.Value, Index: w.Index}
+		ops[i] = consul.Op{Verb: consul.Verb(w.Verb), Key: w.Key, Value: w.Value, Index: w.Index, Session: w.Session}
 	}
 	pairs, err := k.client.Txn(ctx, ops)
 	if err != nil || len(pairs) == 0 {
@@ -120,6 +120,8 @@ func TestRealConsul(t *testing.T) {
 		t.Errorf("a job for 200 nodes took %d Raft entries, published %v; want at most 20", used, all.Published)
 	}
 
+	fencedOnConsul := submitFenced(t, r, client)
+
 	const jobs = 2000
 	ids := make([]mesh.JobID, jobs)
 	before = raftIndex(t, node)
@@ -134,7 +136,7 @@ func TestRealConsul(t *testing.T) {
 	if used > jobs/4 {
 		t.Errorf("%d jobs took %d Raft entries, want them to share", jobs, used)
 	}
-	ids = append(ids, all.Job.ID)
+	ids = append(ids, all.Job.ID, fencedOnConsul)
 	slices.Sort(ids)
 	read := func() (got []mesh.JobID) {
 		docs, err := board.documents(t.Context())
@@ -161,4 +163,35 @@ func TestRealConsul(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// submitFenced submits a job under a lock that is held, and one under a lock
+// that is not. It returns the first.
+func submitFenced(t *testing.T, r *rig, c *consul.Client) mesh.JobID {
+	t.Helper()
+	session, err := c.CreateSession(t.Context(), consul.SessionOptions{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := c.Acquire(t.Context(), lockKey, nil, session); err != nil || !ok {
+		t.Fatalf("Acquire = %v, %v", ok, err)
+	}
+	id, lost := mesh.NewJobID(), mesh.NewJobID()
+	if sub := r.submit(fenced(id, "all", session)); !sub.Published || sub.Repeated {
+		t.Errorf("under the lock: published %v, repeated %v", sub.Published, sub.Repeated)
+	}
+	if sub := r.submit(fenced(id, "all", session)); !sub.Published || !sub.Repeated {
+		t.Errorf("once more: published %v, repeated %v", sub.Published, sub.Repeated)
+	}
+	if err := c.DestroySession(t.Context(), session); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.service.Submit(t.Context(), r.actor(), fenced(lost, "all", session)); mesh.CodeOf(err) != mesh.Conflict {
+		t.Errorf("without the lock: %v, want %q", err, mesh.Conflict)
+	}
+	p, _, err := c.Get(t.Context(), dispatch.SpecKey(lost, 1), consul.Query{Mode: consul.Consistent})
+	if err != nil || p != nil {
+		t.Errorf("the spec of the lost job is %v, %v, want none", p, err)
+	}
+	return id
 }

@@ -207,7 +207,7 @@ func (b *batch) steer(e *edit, phase dispatch.Phase, wave int, env *sign.Envelop
 	l := e.live
 	b.after = append(b.after, func() {
 		for _, dc := range b.s.datacenters(l) {
-			b.s.announce(l, dc, dispatch.KindCtl)
+			b.s.announce(l, dc, dispatch.KindCtl, nil)
 		}
 	})
 	return nil

@@ -20,6 +20,10 @@
 // that is older than that means that Consul was restored, and everything that
 // is still open is then announced again in a new epoch.
 //
+// A caller inside the server may choose a job's id and a Fence, a lock that
+// must be held: the job is then announced by the holder alone and at most
+// once, in one transaction with a look at the lock.
+//
 // The ledger is one goroutine that alone changes stored jobs. It takes what
 // is waiting, writes it in one transaction and only then tells anybody. What
 // ends a target is stored before Commit returns. Progress (ACKED, QUEUED,

@@ -162,7 +162,7 @@ const (
 	maxBody = 480 << 10
 )
 
-func cost(w Write) int { return len(w.Key) + (len(w.Value)+2)/3*4 + 128 }
+func cost(w Write) int { return len(w.Key) + len(w.Session) + (len(w.Value)+2)/3*4 + 128 }
 
 func fits(writes []Write) bool {
 	sum := 0
@@ -198,7 +198,9 @@ type announcement struct {
 	gen     int
 	shards  uint16
 	docs    []Write
-	done    chan struct{} // closed when it is written, or given up because the job has expired.
+	fence   *Fence        // nil: it is announced whoever leads.
+	lost    bool          // the lock of fence is not held; set before done is closed.
+	done    chan struct{} // closed when it is written, or given up because the job has expired or the lock is lost.
 }
 
 // title names an announcement in logs.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"alps/mesh"
@@ -203,14 +204,16 @@ func (s *Service) load(ctx context.Context) error {
 	return nil
 }
 
-// catchUp announces what was stored and not announced.
+// catchUp announces what was stored and not announced. What was submitted
+// under a lock waits for who holds it now.
 func (s *Service) catchUp(l *live) {
 	for dc, p := range l.places {
 		switch {
+		case !p.Published && strings.HasPrefix(l.job.Token, chosenToken):
 		case !p.Published:
-			s.announce(l, dc, dispatch.KindJob)
+			s.announce(l, dc, dispatch.KindJob, nil)
 		case p.Gen < l.job.Gen:
-			s.announce(l, dc, dispatch.KindCtl)
+			s.announce(l, dc, dispatch.KindCtl, nil)
 		}
 	}
 }

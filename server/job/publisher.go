@@ -43,6 +43,8 @@ type ledgerView interface {
 type publisher struct {
 	dc      string
 	board   Board
+	home    Board // of the server's own datacenter, where locks are.
+	own     bool  // board is home.
 	jobs    ledgerView
 	history Boards
 	log     hclog.Logger
@@ -60,7 +62,7 @@ type publisher struct {
 
 func newPublisher(dc string, s *Service) *publisher {
 	return &publisher{
-		dc: dc, board: s.o.Board(dc), jobs: s, history: s.o.History, log: s.log.Named("publish").With("dc", dc),
+		dc: dc, board: s.o.Board(dc), home: s.o.Board(s.o.DC), own: dc == s.o.DC, jobs: s, history: s.o.History, log: s.log.Named("publish").With("dc", dc),
 		kick: make(chan struct{}, 1),
 	}
 }
@@ -148,8 +150,8 @@ func (p *publisher) turn(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// take returns what one transaction can hold of what waits. What has expired
-// meanwhile is given up.
+// take returns what one transaction can hold of what waits; what has a fence
+// goes alone. What has expired meanwhile is given up.
 func (p *publisher) take() []*announcement {
 	now := time.Now().Unix()
 	p.mu.Lock()
@@ -158,6 +160,10 @@ func (p *publisher) take() []*announcement {
 	var batch []*announcement
 	for _, a := range p.queue {
 		if refs += bits.OnesCount16(a.shards); refs > maxRefs && len(batch) > 0 {
+			break
+		}
+		// A lock that is lost must not hold up anybody else.
+		if len(batch) > 0 && (a.fence != nil || batch[0].fence != nil) {
 			break
 		}
 		n++
@@ -251,6 +257,11 @@ func (p *publisher) publish(ctx context.Context, batch []*announcement) error {
 		if mesh.CodeOf(err) != mesh.Conflict {
 			return err
 		}
+		if a := batch[0]; a.fence != nil {
+			if stop, err := p.refused(ctx, a); stop || err != nil {
+				return err
+			}
+		}
 		p.fresh = false
 		if err := p.read(ctx); err != nil {
 			return err
@@ -273,15 +284,22 @@ func (p *publisher) write(ctx context.Context, base heads, batch []*announcement
 	for _, seg := range segments {
 		writes = append(writes, Write{Verb: VerbSet, Key: seg.Key, Value: seg.Value})
 	}
-	var docs []Write
+	var docs, guard []Write
 	for _, a := range batch {
 		docs = append(docs, a.docs...)
+		if a.fence != nil {
+			guard = []Write{a.fence.check()}
+		}
 	}
+	if guard, err = p.guard(ctx, guard); err != nil {
+		return err
+	}
+	writes = append(writes, guard...)
 	if all := append(slices.Clone(docs), writes...); fits(all) {
 		writes = all
 	} else {
 		for _, chunk := range chunks(docs) {
-			if _, err := p.board.Txn(ctx, chunk); err != nil {
+			if _, err := p.board.Txn(ctx, append(slices.Clip(chunk), guard...)); err != nil {
 				return err
 			}
 		}

@@ -86,6 +86,15 @@ type Request struct {
 	// Token makes repeating a submission safe: the same author, token and
 	// content get the same job.
 	Token string `json:"-"`
+	// ID is chosen by a caller inside the server, in place of a Token: the job
+	// is submitted at most once, by whichever server. Such a job is signed by
+	// the server or not at all.
+	ID mesh.JobID `json:"-"`
+	// Fence, with an ID, has the job announced only while a lock is held. A
+	// job whose lock was lost first is stored and is not announced, not after
+	// a restart either, until it is submitted again with a new Fence; otherwise
+	// it expires.
+	Fence *Fence `json:"-"`
 
 	// Canary is how many nodes run it first; Batch how many at once after
 	// them, as a number or a percentage of the list; MaxFail how many may
@@ -95,6 +104,35 @@ type Request struct {
 	Batch   string `json:"batch,omitempty"`
 	MaxFail string `json:"max_fail,omitempty"`
 	Confirm bool   `json:"confirm,omitempty"`
+}
+
+// Fence is a lock in the server's own datacenter, and the session that must
+// hold it.
+type Fence struct {
+	Key     string
+	Session string
+}
+
+// chosenToken begins the submit token of a job whose ID was chosen.
+const chosenToken = "id/"
+
+// chosen completes a request whose ID is chosen by its caller.
+func (r Request) chosen() (Request, error) {
+	switch {
+	case r.ID == "" && r.Fence != nil:
+		return r, mesh.Errorf(mesh.Invalid, "a job with a fence needs an id of its own")
+	case r.ID == "" && strings.HasPrefix(r.Token, chosenToken):
+		return r, mesh.Errorf(mesh.Invalid, "a submit token cannot begin with %q", chosenToken)
+	case r.ID == "":
+		return r, nil
+	case r.Token != "":
+		return r, mesh.Errorf(mesh.Invalid, "a job has an id of its own or a submit token, not both")
+	}
+	if _, err := mesh.ParseJobID(string(r.ID)); err != nil {
+		return r, mesh.Errorf(mesh.Invalid, "%w", err)
+	}
+	r.Token = chosenToken + string(r.ID)
+	return r, nil
 }
 
 // Script is a file to run: any executable format, found out by the node.
@@ -145,6 +183,10 @@ func (r Request) complete(l Limits) (Request, error) {
 		return r, mesh.Errorf(mesh.Invalid, "the command is empty")
 	case len(r.Command) > 0 && len(r.Args) > 0:
 		return r, mesh.Errorf(mesh.Invalid, "arguments belong to a script; those of a command are part of it")
+	}
+	r, err := r.chosen()
+	if err != nil {
+		return r, err
 	}
 	if err := r.checkScript(); err != nil {
 		return r, err
@@ -265,7 +307,7 @@ func seconds(d time.Duration) int { return int(d / time.Second) }
 // spec returns what is signed, except for the targets.
 func (r Request) spec(cluster, author string, now time.Time) mesh.Spec {
 	s := mesh.Spec{
-		Version: mesh.SpecVersion, Cluster: cluster, Job: mesh.NewJobID(), Attempt: 1, Author: author,
+		Version: mesh.SpecVersion, Cluster: cluster, Job: cmp.Or(r.ID, mesh.NewJobID()), Attempt: 1, Author: author,
 		Command: r.Command, Args: r.Args, Env: r.Env, RunAs: r.RunAs,
 		Timeout: seconds(r.Timeout), Grace: seconds(r.Grace), Idempotent: r.Idempotent,
 		NotBefore: now.Unix(), Expires: now.Add(r.ExpiresIn).Unix(),

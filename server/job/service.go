@@ -27,7 +27,8 @@ type Board interface {
 	// earlier write escapes; another may lag.
 	List(ctx context.Context, prefix string, consistent bool) ([]Document, error)
 	// Txn writes all or nothing and returns the index that everything it
-	// wrote now has; mesh.Conflict when an index did not match.
+	// wrote now has; mesh.Conflict when an index or a session did not match.
+	// A VerbCheckSession comes last: it gives no index.
 	Txn(ctx context.Context, writes []Write) (uint64, error)
 	// Fire sends the user event dispatch.EventName.
 	Fire(ctx context.Context, payload string) error
@@ -44,20 +45,24 @@ type Document struct {
 type Verb string
 
 // The verbs. VerbCAS sets a key whose index is the given one, 0 for a key
-// that must not exist; VerbDeleteTree deletes everything under a prefix.
+// that must not exist; VerbDeleteTree deletes everything under a prefix;
+// VerbCheckSession writes nothing and fails unless Session holds the lock of
+// the key.
 const (
-	VerbSet        Verb = "set"
-	VerbCAS        Verb = "cas"
-	VerbDelete     Verb = "delete"
-	VerbDeleteTree Verb = "delete-tree"
+	VerbSet          Verb = "set"
+	VerbCAS          Verb = "cas"
+	VerbDelete       Verb = "delete"
+	VerbDeleteTree   Verb = "delete-tree"
+	VerbCheckSession Verb = "check-session"
 )
 
 // Write is one operation of a transaction.
 type Write struct {
-	Verb  Verb
-	Key   string
-	Value []byte
-	Index uint64
+	Verb    Verb
+	Key     string
+	Value   []byte
+	Index   uint64
+	Session string
 }
 
 // Stream tells whoever listens what has changed. Publish does not block; data

@@ -168,7 +168,8 @@ type Filter struct {
 	Open   bool       // only those that have not ended.
 	State  mesh.State // only those whose Counts have some of it.
 	Author string
-	Prefix string     // of the ID.
-	Before mesh.JobID // only those that come after this one in the list; unknown lists none.
-	Limit  int        // 0 means no limit.
+	Prefix string      // of the ID.
+	Node   mesh.NodeID // only those that have this node among their targets.
+	Before mesh.JobID  // only those that come after this one in the list; unknown lists none.
+	Limit  int         // 0 means no limit.
 }

@@ -62,7 +62,12 @@ func (s *Service) submit(ctx context.Context, who Actor, r Request) (Submission,
 	if p.new.Job.Spec.Targets.Count == 0 {
 		return s.admit(ctx, p, nil)
 	}
+	p.fence = r.Fence
 	env, holder, err := s.seal(p)
+	if err != nil && r.ID != "" { // nobody waits to sign it.
+		return Submission{}, mesh.Errorf(mesh.Denied, "the server may not sign the job %s: %w", r.ID, err).
+			WithHint("alps keys grant: the server's grant must allow the script, its user and its nodes")
+	}
 	if err != nil {
 		return Submission{}, s.keepDraft(p, err)
 	}
@@ -85,7 +90,54 @@ func (s *Service) earlier(ctx context.Context, who Actor, r Request) (Submission
 		return Submission{}, false, mesh.Errorf(mesh.Conflict, "the submit token was used for job %s, which asks for something else", j.ID).
 			WithHint("use a new token for a new job")
 	}
-	return s.outcome(Submission{Job: j, Repeated: true}), true, nil
+	sub, err := s.repeat(ctx, r, j)
+	return sub, true, err
+}
+
+// repeat answers for a job that exists, and has it announced should that have
+// failed for the lock that it was submitted under.
+func (s *Service) repeat(ctx context.Context, r Request, j Job) (Submission, error) {
+	sub := Submission{Job: j, Repeated: true}
+	if r.Fence == nil || !j.Ended.IsZero() || !time.Now().Before(j.Expires) {
+		return s.outcome(sub), nil
+	}
+	l, err := s.placed(ctx, j.ID)
+	if err != nil {
+		return Submission{}, err
+	}
+	var missing []string
+	s.mu.RLock()
+	for dc, p := range l.places {
+		if !p.Published {
+			missing = append(missing, dc)
+		}
+	}
+	s.mu.RUnlock()
+	return s.publish(ctx, sub, l, missing, r.Fence)
+}
+
+// placed returns a job with its places, also when another server has taken it
+// in.
+func (s *Service) placed(ctx context.Context, id mesh.JobID) (l *live, err error) {
+	err = s.enter(ctx, func(ctx context.Context, b *batch) (err error) {
+		l, err = b.s.find(ctx, id)
+		return err
+	})
+	if err != nil || len(l.places) > 0 {
+		return l, err
+	}
+	places, err := s.o.History.Places(ctx, true, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range places {
+		if p.Job == id && l.places[p.DC] == nil {
+			l.places[p.DC] = &p
+		}
+	}
+	return l, nil
 }
 
 // A prepared job is complete but for its signature.
@@ -93,6 +145,7 @@ type prepared struct {
 	new     NewJob
 	payload []byte // of the Spec, as it is to be signed.
 	nodes   []mesh.Node
+	fence   *Fence
 }
 
 // prepare resolves the targets and writes the Spec.
@@ -274,7 +327,7 @@ func (s *Service) admit(ctx context.Context, p *prepared, env *sign.Envelope) (S
 	if err := s.o.History.Create(ctx, p.new); err != nil {
 		if mesh.CodeOf(err) == mesh.Conflict && p.new.Job.Token != "" { // somebody was a moment faster.
 			if j, terr := s.o.History.JobByToken(ctx, p.new.Job.Author, p.new.Job.Token); terr == nil && j.Content == p.new.Job.Content {
-				return s.outcome(Submission{Job: j, Repeated: true}), nil
+				return s.repeat(ctx, Request{Fence: p.fence}, j)
 			}
 		}
 		return Submission{}, err
@@ -285,20 +338,38 @@ func (s *Service) admit(ctx context.Context, p *prepared, env *sign.Envelope) (S
 	s.mu.Unlock()
 	s.tell(change{job: p.new.Job, kind: eventSubmitted})
 
-	waits := make([]<-chan struct{}, 0, len(p.new.Places))
-	for _, pl := range p.new.Places {
-		waits = append(waits, s.announce(l, pl.DC, dispatch.KindJob))
+	dcs := make([]string, len(p.new.Places))
+	for i, pl := range p.new.Places {
+		dcs[i] = pl.DC
+	}
+	return s.publish(ctx, Submission{Job: p.new.Job}, l, dcs, p.fence)
+}
+
+// publish announces a job and waits for a while until that is done. When the
+// lock of fence is lost it is mesh.Conflict.
+func (s *Service) publish(ctx context.Context, sub Submission, l *live, dcs []string, fence *Fence) (Submission, error) {
+	waits := make([]*announcement, 0, len(dcs))
+	for _, dc := range dcs {
+		if a := s.announce(l, dc, dispatch.KindJob, fence); a != nil {
+			waits = append(waits, a)
+		}
 	}
 	wait, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
-	for _, done := range waits {
+	lost := false
+	for _, a := range waits {
 		select {
-		case <-done:
+		case <-a.done:
+			lost = lost || a.lost
 		case <-wait.Done():
 		case <-s.stopped:
 		}
 	}
-	return s.outcome(Submission{Job: p.new.Job}), nil
+	sub = s.outcome(sub)
+	if lost {
+		return sub, mesh.Errorf(mesh.Conflict, "job %s is not announced: another server leads", sub.Job.ID)
+	}
+	return sub, nil
 }
 
 // outcome says where a job has been announced. What is not remembered in

@@ -30,6 +30,7 @@ type Board struct {
 	away   bool
 	txns   int
 	events []dispatch.Event
+	locks  map[string]string // session by key.
 }
 
 var _ job.Board = (*Board)(nil)
@@ -77,6 +78,9 @@ func (b *Board) Txn(_ context.Context, writes []job.Write) (uint64, error) {
 		if w.Verb == job.VerbCAS && b.docs[w.Key].Index != w.Index {
 			return 0, mesh.Errorf(mesh.Conflict, "index of %s", w.Key)
 		}
+		if w.Verb == job.VerbCheckSession && b.locks[w.Key] != w.Session {
+			return 0, mesh.Errorf(mesh.Conflict, "session of %s", w.Key)
+		}
 	}
 	if len(writes) > 128 || size > 512<<10 || len(writes) == 0 {
 		return 0, mesh.Errorf(mesh.TooLarge, "%d operations of %d bytes in one transaction", len(writes), size)
@@ -122,6 +126,16 @@ func (b *Board) SetAway(away bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.away = away
+}
+
+// SetLock has a session hold the lock of a key.
+func (b *Board) SetLock(key, session string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.locks == nil {
+		b.locks = make(map[string]string)
+	}
+	b.locks[key] = session
 }
 
 // Get returns the value of a key, nil when there is none.

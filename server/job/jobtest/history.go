@@ -158,7 +158,8 @@ func (h *History) Jobs(_ context.Context, f job.Filter) ([]job.Job, error) {
 	var out []job.Job
 	for _, j := range all {
 		if f.Open && !j.Ended.IsZero() || f.Author != "" && j.Author != f.Author ||
-			!strings.HasPrefix(string(j.ID), f.Prefix) || f.State != "" && j.Counts[f.State] == 0 {
+			!strings.HasPrefix(string(j.ID), f.Prefix) || f.State != "" && j.Counts[f.State] == 0 ||
+			f.Node != "" && !slices.ContainsFunc(h.targets[j.ID], func(t job.Target) bool { return t.Node == f.Node }) {
 			continue
 		}
 		if out = append(out, clone(j)); f.Limit > 0 && len(out) == f.Limit {

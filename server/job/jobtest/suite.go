@@ -212,8 +212,16 @@ func testTwice(t *testing.T, h job.History) {
 
 func testList(t *testing.T, h job.History) {
 	var ids []mesh.JobID // the newest first.
+	shared, own := mesh.NewNodeID(), mesh.NodeID("")
 	for i := range 5 {
 		n := NewJob(2, i)
+		switch i {
+		case 0, 4:
+			n.Targets[1].Node = shared
+		case 3:
+			own = n.Targets[0].Node
+			n.Targets[1].Node = "" // nobody has enrolled there.
+		}
 		if i == 1 {
 			n.Job.Author = "wang"
 		}
@@ -238,6 +246,11 @@ func testList(t *testing.T, h job.History) {
 		{"last page", job.Filter{Limit: 2, Before: ids[3]}, ids[4:]},
 		{"past the end", job.Filter{Before: ids[4]}, nil},
 		{"behind an unknown one", job.Filter{Before: mesh.NewJobID()}, nil},
+		{"by node", job.Filter{Node: shared}, []mesh.JobID{ids[0], ids[4]}},
+		{"by node and limited", job.Filter{Node: shared, Limit: 1}, ids[:1]},
+		{"by node, next page", job.Filter{Node: shared, Before: ids[0]}, ids[4:]},
+		{"by the node of one", job.Filter{Node: own}, ids[1:2]},
+		{"by a node without jobs", job.Filter{Node: mesh.NewNodeID()}, nil},
 		{"a prefix is no pattern", job.Filter{Prefix: "%"}, nil},
 	}
 	for _, tt := range tests {

@@ -267,6 +267,9 @@ func (db *DB) Jobs(ctx context.Context, f job.Filter) ([]job.Job, error) {
 	if f.Prefix != "" {
 		add("substr(id, 1, length(?)) = ?", f.Prefix, f.Prefix)
 	}
+	if f.Node != "" {
+		add("seq IN (SELECT job FROM targets WHERE node = ? AND node != '')", f.Node)
+	}
 	if f.Before != "" {
 		// Behind it in the order of the list; an unknown one compares as NULL.
 		const created = "(SELECT created FROM jobs WHERE id = ?)"
