@@ -1,0 +1,270 @@
+package zone
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"alps/mesh"
+	"alps/mesh/zone"
+)
+
+// entry is what several nodes make together: one name of a node, which should
+// be one node's, or one service.
+type entry struct {
+	service  bool
+	hosts    map[*host]bool
+	keys     []string // in the zone.
+	problems []Finding
+}
+
+// counts are of what is in the zone.
+type counts struct {
+	nodes, instances int
+	stale            bool // Status is not up to date, whatever the serial.
+}
+
+// look works out the offers of the nodes that may have changed, and returns
+// those nodes.
+func (b *Builder) look(listed bool, touched map[place]struct{}, now time.Time) map[*host]bool {
+	changed := make(map[*host]bool)
+	if listed {
+		b.follow(changed)
+	}
+	for p := range touched {
+		if h := b.hosts[p]; h != nil {
+			changed[h] = true
+		}
+	}
+	for _, h := range b.hosts {
+		if !h.due.IsZero() && !h.due.After(now) {
+			changed[h] = true
+		}
+	}
+	for h := range changed {
+		before := len(h.want.problems)
+		b.evaluate(h, now)
+		if before+len(h.want.problems) > 0 {
+			b.counts.stale = true
+		}
+	}
+	return changed
+}
+
+// follow takes over the inventory and adds what is different to changed.
+func (b *Builder) follow(changed map[*host]bool) {
+	b.round++
+	nodes := b.o.Inventory.Nodes()
+	for i := range nodes {
+		n := &nodes[i]
+		p := place{n.DC, n.Name}
+		h := b.hosts[p]
+		if h == nil {
+			h = &host{place: p}
+			b.hosts[p] = h
+		}
+		h.round = b.round
+		if h.seen && same(&h.node, n) {
+			continue
+		}
+		h.node = *n
+		h.forget()
+		changed[h] = true
+	}
+	for _, h := range b.hosts {
+		if h.round != b.round && h.node.Name != "" {
+			h.node = mesh.Node{}
+			changed[h] = true
+		}
+	}
+}
+
+// same reports whether two states of a node make the same offer: the
+// inventory shares lists that have not changed.
+func same(a, b *mesh.Node) bool {
+	return a.ID == b.ID && a.Status == b.Status && a.Agent == b.Agent && a.Address == b.Address && a.Facts == b.Facts &&
+		shared(a.Services, b.Services) && shared(a.Checks, b.Checks) && a.Name == b.Name
+}
+
+func shared[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// forget drops what is remembered of checks that are no more.
+func (h *host) forget() {
+	if len(h.memory) <= len(h.node.Checks) {
+		return
+	}
+	for id := range h.memory {
+		if !h.lists(id) {
+			delete(h.memory, id)
+		}
+	}
+}
+
+// settle puts what the guard lets through in the place of what was published,
+// and returns the keys that have to be encoded.
+func (b *Builder) settle(changed map[*host]bool, now time.Time) map[string]bool {
+	dirty := make(map[string]bool)
+	for h := range b.held {
+		changed[h] = true
+	}
+	keep := b.guard(changed, now)
+	for h := range changed {
+		next := h.want
+		if keep {
+			next = h.keeping(now)
+		}
+		wasHeld := b.held[h]
+		if next.equal(&h.want) {
+			h.heldFrom = time.Time{}
+			delete(b.held, h)
+		} else {
+			b.held[h] = true
+			h.wait(h.heldFrom.Add(shrinkHold))
+		}
+		if wasHeld != b.held[h] {
+			b.counts.stale = true
+		}
+		if !next.equal(&h.pub) {
+			b.replace(h, next, dirty)
+		}
+		h.pub = next
+		if h.node.Name == "" && h.pub.node == nil && len(h.pub.services) == 0 {
+			delete(b.hosts, h.place)
+			delete(b.held, h)
+		}
+	}
+	return dirty
+}
+
+// replace moves a node from the entries that it was in to those that it is in.
+func (b *Builder) replace(h *host, next offer, dirty map[string]bool) {
+	for key := range h.keys(&h.pub) {
+		b.entry(key).hosts[h] = false
+		dirty[key] = true
+	}
+	for key := range h.keys(&next) {
+		b.entry(key).hosts[h] = true
+		dirty[key] = true
+	}
+	b.counts.instances += len(next.instances) - len(h.pub.instances)
+	if h.pub.node != nil {
+		b.counts.nodes--
+	}
+	if next.node != nil {
+		b.counts.nodes++
+	}
+}
+
+// keys are the entries that an offer is in.
+func (h *host) keys(o *offer) map[string]bool {
+	out := make(map[string]bool, len(o.services)+1)
+	if o.node != nil {
+		out[zone.NodeKey(h.dc, o.node.Name)] = true
+	}
+	for _, name := range o.services {
+		out[zone.ServiceKey(h.dc, name)] = true
+	}
+	return out
+}
+
+func (b *Builder) entry(key string) *entry {
+	e := b.entries[key]
+	if e == nil {
+		e = &entry{service: strings.HasPrefix(key, "s/"), hosts: make(map[*host]bool)}
+		b.entries[key] = e
+	}
+	return e
+}
+
+// encode encodes what is dirty.
+func (b *Builder) encode(dirty map[string]bool) zone.Update {
+	var u zone.Update
+	for key := range dirty {
+		e := b.entries[key]
+		hosts := make([]*host, 0, len(e.hosts))
+		for h, in := range e.hosts {
+			if !in {
+				delete(e.hosts, h)
+				continue
+			}
+			hosts = append(hosts, h)
+		}
+		slices.SortFunc(hosts, func(x, y *host) int { return strings.Compare(string(x.name), string(y.name)) })
+		had := len(e.problems)
+		e.problems = nil
+		var set []zone.Entry
+		switch {
+		case len(hosts) == 0:
+			delete(b.entries, key)
+		case e.service:
+			set = e.encodeService(key, hosts)
+		default:
+			set = e.encodeNode(hosts)
+		}
+		if had+len(e.problems) > 0 {
+			b.counts.stale = true
+		}
+		e.commit(&u, set)
+	}
+	return u
+}
+
+// commit makes set what the zone holds of the entry.
+func (e *entry) commit(u *zone.Update, set []zone.Entry) {
+	keys := make([]string, len(set))
+	for i := range set {
+		keys[i] = set[i].Key
+	}
+	for _, key := range e.keys {
+		if !slices.Contains(keys, key) {
+			u.Drop = append(u.Drop, key)
+		}
+	}
+	e.keys = keys
+	u.Set = append(u.Set, set...)
+}
+
+// encodeNode gives the name to the first of the nodes that have it: names that
+// differ in case alone are one name.
+func (e *entry) encodeNode(hosts []*host) []zone.Entry {
+	for _, h := range hosts[1:] {
+		e.problems = append(e.problems, Finding{
+			Kind: KindConflict, DC: h.dc, Node: h.name,
+			Text: fmt.Sprintf("the name %q differs from %q in case only; names are answered without regard to case, and %q has it",
+				h.name, hosts[0].name, hosts[0].name),
+			Hint: "rename one of the two nodes in Consul",
+		})
+	}
+	one, err := zone.NodeEntry(*hosts[0].pub.node)
+	if err != nil {
+		e.fail(KindName, hosts[0], err)
+		return nil
+	}
+	return []zone.Entry{one}
+}
+
+func (e *entry) encodeService(key string, hosts []*host) []zone.Entry {
+	s := zone.Service{DC: hosts[0].dc}
+	for _, h := range hosts {
+		for _, name := range h.pub.services {
+			if s.Name == "" && zone.ServiceKey(h.dc, name) == key {
+				s.Name = name
+			}
+		}
+		for i := range h.pub.instances {
+			if in := &h.pub.instances[i]; zone.ServiceKey(h.dc, in.service) == key {
+				s.Instances = append(s.Instances, in.Instance)
+			}
+		}
+	}
+	set, err := zone.ServiceEntries(s)
+	if err != nil {
+		e.fail(KindInstance, hosts[0], err)
+	}
+	return set
+}
+
+func (e *entry) fail(k Kind, h *host, err error) {
+	e.problems = append(e.problems, Finding{Kind: k, DC: h.dc, Node: h.name, Text: err.Error()})
+}
