@@ -1,0 +1,57 @@
+import { language, number, t } from "./i18n";
+import type { Nanos } from "./types";
+
+const locale = () => (language() === "zh" ? "zh-CN" : "en-GB");
+
+// absolute shows a time in the reader's zone, and says which that is.
+export function absolute(at: string | number): string {
+  return new Date(at).toLocaleString(locale(), {
+    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
+    hour12: false, timeZoneName: "shortOffset",
+  });
+}
+
+export function clock(at: string | number): string {
+  return new Date(at).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+}
+
+// span is a length of time in at most two units.
+export function span(ms: number): string {
+  if (ms < 1000) return t("time.ms", { n: Math.round(ms) });
+  const s = ms / 1000;
+  if (s < 10) return t("time.s", { n: Math.round(s * 10) / 10 });
+  if (s < 60) return t("time.s", { n: Math.floor(s) });
+  const parts: [number, "time.d" | "time.h" | "time.m" | "time.s"][] = [
+    [Math.floor(s / 86400), "time.d"], [Math.floor(s / 3600) % 24, "time.h"],
+    [Math.floor(s / 60) % 60, "time.m"], [Math.floor(s) % 60, "time.s"],
+  ];
+  const first = parts.findIndex(([n]) => n > 0);
+  return parts.slice(first, first + 2).filter(([n]) => n > 0).map(([n, k]) => t(k, { n })).join(" ");
+}
+
+export const nanos = (n: Nanos) => span(n / 1e6);
+
+export function ago(at: string | number, now: number): string {
+  const ms = now - new Date(at).getTime();
+  if (ms < 2000) return t("time.now");
+  if (ms < 60_000) return t("time.ago", { span: t("time.s", { n: Math.floor(ms / 1000) }) });
+  if (ms < 3600_000) return t("time.ago", { span: t("time.m", { n: Math.floor(ms / 60_000) }) });
+  return t("time.ago", { span: span(Math.floor(ms / 60_000) * 60_000) });
+}
+
+export function bytes(n: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  let i = 0;
+  while (n >= 1024 && i < units.length - 1) {
+    n /= 1024;
+    i++;
+  }
+  return `${i === 0 || n >= 100 ? Math.round(n) : Math.round(n * 10) / 10} ${units[i]}`;
+}
+
+export function ms(n: number): string {
+  return `${n < 10 ? n.toFixed(2) : n < 100 ? n.toFixed(1) : number(Math.round(n))} ms`;
+}
+
+// quoted puts a value into a query over nodes.
+export const quoted = (s: string) => `"${s.replace(/\\/g, "\\\\").replace(/"/g, '\\"')}"`;
