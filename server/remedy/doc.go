@@ -1,0 +1,53 @@
+// Package remedy acts on incidents by policies, and proves that it helped.
+//
+//	incident ─► guards ─► decided ─► job ─► running ─► verifying ─► succeeded
+//	              │          │                 │            └─────► failed ─► a human
+//	              └► refused └► refused        └► failed ─► a human
+//
+// A policy runs one script on the node of an incident. Whether it helped is for
+// the check alone to say: a result that was received after the job ended, and
+// is passing. An exit code proves nothing, in either direction.
+//
+// # Guards
+//
+// Before anything is done, and again before the job is submitted, every guard
+// must agree. They are asked in this order, and the first that refuses is told:
+//
+//	paused       remediation is paused: the kill switch
+//	mode         the policy, or the server, is off
+//	acked        somebody has taken the incident in hand
+//	lease        this server does not lead
+//	lost         nobody can say how the check is, or the agent is not there to act
+//	stale        the check is not bad now, by a fresh result of the node itself
+//	storm        many incidents of the rule at once: a false alarm, or something bigger
+//	breaker      the last runs have failed
+//	cooldown     the node was acted on a moment ago
+//	rate         the policy has acted often enough within the hour
+//	concurrency  another run is under way: one at a time over the whole cluster
+//
+// What people have decided comes first, then whether it is true, then whether
+// it is something that a script should mend, and at last the pace: storm and
+// breaker must be heard while another run is under way.
+//
+// A refusal is kept with its reason, once for each change of the guard, and the
+// question is asked again while the incident is open. Pace passes by itself. A
+// storm and an open breaker do not: an incident that was refused for a storm
+// stays refused, and a policy whose breaker is open does nothing, until a
+// person resumes the policy. A policy that observes is judged alike, and then
+// only says what it would have done.
+//
+// # What survives
+//
+// The engine is level-triggered: OnIncident makes it look at once, and it reads
+// the open incidents again every few seconds and at the start of a term. The
+// store is the queue: everything is written, fenced by the leader's term, before
+// it has an effect, and the id of a run is the id of its job, chosen before the
+// job is made. Whoever leads next finds the open run, asks for its job and goes
+// on; submitting it again starts nothing twice. What is to be told of a run
+// (timeline, audit, a call to a human) is told after it was stored, and again by
+// the next leader when nobody has noted that it was: at least once.
+//
+// The package knows nothing of what it mends. It imports mesh, mesh/query and
+// its own library of scripts, and no other server package; what it needs of
+// them it declares as Incidents, Checks, Jobs and Store.
+package remedy

@@ -1,0 +1,90 @@
+package remedy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"alps/mesh"
+)
+
+// Incidents is what is acted on, and where the story of it is told.
+type Incidents interface {
+	// Incidents lists every incident that is open or acked, and every one that
+	// was opened at since or later, in any order.
+	Incidents(ctx context.Context, since time.Time) ([]mesh.Incident, error)
+	// Note adds a line to an incident's timeline.
+	Note(ctx context.Context, id mesh.IncidentID, ev mesh.IncidentEvent) error
+	// Escalate calls humans about an incident; without receivers, those of its
+	// rule.
+	Escalate(ctx context.Context, id mesh.IncidentID, receivers []string, text string) error
+}
+
+// Checks knows how every check is; false when nothing is known of it.
+type Checks interface {
+	Get(dc string, node mesh.NodeName, check string) (mesh.CheckState, bool)
+}
+
+// Jobs runs scripts on nodes.
+type Jobs interface {
+	// Submit makes a job under the id that it is given; already says that it
+	// was made before, and nothing else is changed then. When it fails the job
+	// may have been made all the same.
+	Submit(ctx context.Context, s Submission) (already bool, err error)
+	// State says how the one target of a job fares, and false when there is no
+	// such job.
+	State(ctx context.Context, id mesh.JobID) (mesh.JobState, bool, error)
+}
+
+// Submission is a job for one node.
+type Submission struct {
+	ID     mesh.JobID
+	Author string // policy/<name>
+	DC     string
+	Node   mesh.NodeName
+	NodeID mesh.NodeID
+	Script string
+	Body   []byte // do not change it.
+	Args   []string
+	Env    map[string]string
+	RunAs  string
+	// Timeout bounds the script on the node; Expires is how long after its
+	// submission it may still start.
+	Timeout time.Duration
+	Expires time.Duration
+}
+
+// Options are what an Engine is made of. OnRun may be nil, and so may Logger;
+// the rest is required.
+type Options struct {
+	Store     Store
+	Incidents Incidents
+	Checks    Checks
+	Jobs      Jobs
+	// Node finds a node of the inventory.
+	Node func(dc string, name mesh.NodeName) (mesh.Node, bool)
+	// Lease says in which term this server leads, and false when it does not.
+	// It is asked right before every effect; it does not block.
+	Lease func() (term uint64, ok bool)
+	// Audit records who did what.
+	Audit func(ctx context.Context, a mesh.Audit) error
+	// OnRun is told every new state of a run, in order, after it was stored. It
+	// is called from Run and must not block.
+	OnRun  func(mesh.RemedyRun)
+	Logger hclog.Logger
+}
+
+func (o *Options) complete() error {
+	if o.Store == nil || o.Incidents == nil || o.Checks == nil || o.Jobs == nil || o.Node == nil || o.Lease == nil || o.Audit == nil {
+		return errors.New("new remedy engine: a dependency is missing")
+	}
+	if o.OnRun == nil {
+		o.OnRun = func(mesh.RemedyRun) {}
+	}
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	return nil
+}

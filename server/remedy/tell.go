@@ -1,0 +1,175 @@
+package remedy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"alps/mesh"
+)
+
+// tale is what is to be told of one state of a run. What was told of it already
+// is not told again while its server leads.
+type tale struct {
+	r    Record
+	call bool // a human is called.
+
+	called, noted, audited bool
+}
+
+// tell tells what is waiting and notes that it was. What cannot be told now is
+// told later, and the states of one run in their order.
+func (w *work) tell(ctx context.Context) error {
+	var errs []error
+	var told []Record
+	waits := make(map[mesh.RemedyRunID]bool)
+	rest := w.tales[:0]
+	for _, t := range w.tales {
+		if !waits[t.r.ID] {
+			err := w.say(ctx, &t)
+			if err == nil {
+				t.r.Told = true
+				told = append(told, t.r)
+				continue
+			}
+			errs = append(errs, fmt.Errorf("tell of run %s: %w", t.r.ID, err))
+			waits[t.r.ID] = true
+		}
+		rest = append(rest, t)
+	}
+	w.tales = rest
+	return errors.Join(append(errs, w.noteTold(ctx, told))...)
+}
+
+// noteTold stores that what is to be told of runs was, where the run has not
+// gone on since.
+func (w *work) noteTold(ctx context.Context, told []Record) error {
+	told = slices.DeleteFunc(told, func(r Record) bool {
+		return !r.State.Ended() && (w.open == nil || w.open.ID != r.ID || w.open.State != r.State)
+	})
+	if len(told) == 0 {
+		return nil
+	}
+	if !w.leads() {
+		return errDeposed
+	}
+	return w.e.o.Store.PutRemedyRuns(ctx, w.term, told)
+}
+
+// say tells one tale: first to who is called, then to the record.
+func (w *work) say(ctx context.Context, t *tale) error {
+	o := &w.e.o
+	for _, s := range []struct {
+		wanted bool
+		done   *bool
+		do     func() error
+	}{
+		{t.call, &t.called, func() error { return o.Incidents.Escalate(ctx, t.r.Incident, w.receivers(t.r.Policy), w.cry(&t.r)) }},
+		{true, &t.noted, func() error { return o.Incidents.Note(ctx, t.r.Incident, event(&t.r)) }},
+		{true, &t.audited, func() error { return o.Audit(ctx, audit(&t.r)) }},
+	} {
+		if !s.wanted || *s.done {
+			continue
+		}
+		if !w.leads() {
+			return errDeposed
+		}
+		// An incident that is no more has no story, and nobody is called for it.
+		if err := s.do(); err != nil && mesh.CodeOf(err) != mesh.NotFound {
+			return err
+		}
+		*s.done = true
+	}
+	return nil
+}
+
+func (w *work) receivers(name string) []string {
+	if p := w.setup.byName[name]; p != nil {
+		return p.Notify
+	}
+	return nil
+}
+
+// cry is what a human is called with.
+func (w *work) cry(r *Record) string {
+	if r.State == mesh.RemedyRefused {
+		return fmt.Sprintf("policy %s does nothing: %s. `alps remedy resume %s` has it act again", r.Policy, r.Reason, r.Policy)
+	}
+	text := fmt.Sprintf("policy %s could not mend %s: %s", r.Policy, r.Node, r.Reason)
+	if p := w.setup.byName[r.Policy]; p != nil && p.Failures > 0 && failures(w.past[r.Policy], w.sw.Resumed[r.Policy].At) >= p.Failures {
+		text += fmt.Sprintf(". It will not act any more until `alps remedy resume %s`", r.Policy)
+	}
+	return text
+}
+
+// moment is when a run came into its state.
+func moment(r *Record) time.Time {
+	switch r.State {
+	case mesh.RemedyRunning:
+		return r.Started
+	case mesh.RemedyVerifying:
+		return r.JobEnded
+	case mesh.RemedySucceeded, mesh.RemedyFailed:
+		return r.Ended
+	case mesh.RemedyDecided, mesh.RemedyRefused, mesh.RemedyObserved:
+	}
+	return r.Decided
+}
+
+// event is the line of the incident's timeline.
+func event(r *Record) mesh.IncidentEvent {
+	data := map[string]string{"policy": r.Policy, "run": string(r.ID), "script": r.Script, "state": string(r.State)}
+	if r.Guard != "" {
+		data["guard"] = r.Guard
+	}
+	if r.Reason != "" {
+		data["reason"] = r.Reason
+	}
+	if !r.Started.IsZero() {
+		data["job"] = string(r.ID)
+	}
+	return mesh.IncidentEvent{At: moment(r), Kind: mesh.EventRemedy, Actor: author(r.Policy), Text: sentence(r), Data: data}
+}
+
+func sentence(r *Record) string {
+	switch r.State {
+	case mesh.RemedyDecided:
+		return fmt.Sprintf("policy %s will run %s on %s: every guard agrees", r.Policy, r.Script, r.Node)
+	case mesh.RemedyRunning:
+		return fmt.Sprintf("policy %s runs %s on %s as job %s", r.Policy, r.Script, r.Node, r.ID)
+	case mesh.RemedyVerifying:
+		return fmt.Sprintf("the job ended with %s; a new result of the check %s decides", outcome(r.Job), r.Check)
+	case mesh.RemedySucceeded:
+		if r.Reason != "" {
+			return fmt.Sprintf("policy %s helped: %s", r.Policy, r.Reason)
+		}
+		return fmt.Sprintf("policy %s helped: the check %s passes, by a result that came after the job", r.Policy, r.Check)
+	case mesh.RemedyFailed:
+		return fmt.Sprintf("policy %s did not help: %s", r.Policy, r.Reason)
+	case mesh.RemedyRefused:
+		return fmt.Sprintf("policy %s refuses (%s): %s", r.Policy, r.Guard, r.Reason)
+	case mesh.RemedyObserved:
+		return fmt.Sprintf("policy %s observes: it %s", r.Policy, r.Reason)
+	}
+	return fmt.Sprintf("policy %s is %s", r.Policy, r.State)
+}
+
+// audit is the line in the record of who did what.
+func audit(r *Record) mesh.Audit {
+	a := mesh.Audit{
+		Time: moment(r), Actor: author(r.Policy), Action: "remedy." + string(r.State), Object: string(r.ID),
+		Outcome: mesh.OutcomeDone, Reason: r.Reason,
+		Detail: map[string]string{"incident": string(r.Incident), "node": string(r.Node), "check": r.Check, "script": r.Script},
+	}
+	switch r.State {
+	case mesh.RemedyRefused:
+		a.Outcome = mesh.OutcomeRefused
+		a.Detail["guard"] = r.Guard
+	case mesh.RemedyFailed:
+		a.Outcome = mesh.OutcomeFailed
+	case mesh.RemedyDecided, mesh.RemedyRunning, mesh.RemedyVerifying, mesh.RemedySucceeded, mesh.RemedyObserved:
+	}
+	return a
+}

@@ -1,0 +1,167 @@
+package remedy
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"alps/mesh"
+)
+
+// View is one policy and how it stands.
+type View struct {
+	mesh.Policy
+
+	Blocked  string // why it would refuse any incident now, as "guard: reason"; empty: it would act.
+	LastHour int    // actions within the last hour.
+	Failures int    // in a row.
+	Last     *mesh.RemedyRun
+}
+
+// Policies returns every policy, and the pause of all, if any. It reads the
+// store, so that servers that do not lead answer alike.
+func (e *Engine) Policies(ctx context.Context) ([]View, *Pause, error) {
+	s := e.current()
+	sw, err := e.o.Store.RemedySwitch(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	open, err := e.underWay(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	burst := bursts(s, e.list(), now)
+	out := make([]View, 0, len(s.policies))
+	for _, p := range s.policies {
+		c := &Case{
+			Now: now, Policy: p.Policy, Limit: s.limit, Leads: true,
+			Paused: sw.Paused, Resumed: sw.Resumed[p.Name].At, Open: open, Burst: burst[p.Name],
+		}
+		if c.Acts, err = e.history(ctx, p); err != nil {
+			return nil, nil, err
+		}
+		v := View{Policy: p.Policy, Blocked: blocked(c), LastHour: lastHour(c.Acts, now), Failures: failures(c.Acts, c.Resumed)}
+		last, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: p.Name, Limit: 1})
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(last) > 0 {
+			v.Last = &last[0].RemedyRun
+		}
+		out = append(out, v)
+	}
+	return out, sw.Paused, nil
+}
+
+// blocked says why a policy would refuse whatever the incident is.
+func blocked(c *Case) string {
+	v := judge(c, []guard{
+		{GuardPaused, paused},
+		{GuardMode, mode},
+		{GuardStorm, storm},
+		{GuardBreaker, breaker},
+		{GuardRate, rate},
+		{GuardConcurrency, concurrency},
+	})
+	switch {
+	case v.Reason != "":
+		return string(v.Guard) + ": " + v.Reason
+	case effective(c.Policy.Mode, c.Limit) == mesh.RemedyObserve:
+		return string(GuardMode) + ": it observes, and says what it would do"
+	}
+	return ""
+}
+
+func (e *Engine) underWay(ctx context.Context) (*mesh.RemedyRun, error) {
+	open, err := e.o.Store.RemedyRuns(ctx, Filter{Open: true, Limit: 1})
+	if err != nil || len(open) == 0 {
+		return nil, err
+	}
+	return &open[0].RemedyRun, nil
+}
+
+// Explain asks every guard what it says now about a policy and an incident that
+// is open: why nothing happens. It changes nothing. Lease is not asked: another
+// server may lead.
+func (e *Engine) Explain(ctx context.Context, name string, id mesh.IncidentID) ([]Verdict, error) {
+	s := e.current()
+	p := s.byName[name]
+	if p == nil {
+		return nil, noPolicy(name)
+	}
+	i, ok := e.incident(id)
+	if !ok {
+		return nil, mesh.Errorf(mesh.NotFound, "no open incident is called %s", id).WithHint("`alps alert list` shows the incidents")
+	}
+	c, applies := e.newCase(p, &i, s.limit)
+	if !applies || p.Rule != i.Rule {
+		return nil, mesh.Errorf(mesh.Invalid, "policy %s is not for incident %s", name, id)
+	}
+	sw, err := e.o.Store.RemedySwitch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.Open, err = e.underWay(ctx); err != nil {
+		return nil, err
+	}
+	if c.Acts, err = e.history(ctx, p); err != nil {
+		return nil, err
+	}
+	c.Leads, c.Paused, c.Resumed, c.Burst = true, sw.Paused, sw.Resumed[name].At, bursts(s, e.list(), c.Now)[name]
+	storms, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: name, Incident: id, Guard: GuardStorm, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	c.Stormed = len(storms) > 0 && storms[0].Decided.After(c.Resumed)
+	return Explain(c), nil
+}
+
+// Runs lists runs, the newest first, refusals included.
+func (e *Engine) Runs(ctx context.Context, f Filter) ([]mesh.RemedyRun, error) {
+	list, err := e.o.Store.RemedyRuns(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]mesh.RemedyRun, len(list))
+	for i := range list {
+		out[i] = list[i].RemedyRun
+	}
+	return out, nil
+}
+
+// Get returns one run, mesh.NotFound when there is none.
+func (e *Engine) Get(ctx context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, error) {
+	list, err := e.o.Store.RemedyRuns(ctx, Filter{ID: id, Limit: 1})
+	if err == nil && len(list) == 0 {
+		err = mesh.Errorf(mesh.NotFound, "there is no run %s", id).WithHint("`alps remedy runs` lists them")
+	}
+	if err != nil {
+		return mesh.RemedyRun{}, err
+	}
+	return list[0].RemedyRun, nil
+}
+
+// Pause keeps every policy from acting until Resume, on whichever server leads:
+// nothing new starts once it has returned, except a job that is being submitted
+// at that moment. What runs goes on, and is verified. It may be called twice.
+func (e *Engine) Pause(ctx context.Context, actor, reason string) error {
+	err := e.o.Store.PauseRemedy(ctx, Pause{By: actor, At: time.Now(), Reason: strings.TrimSpace(reason)})
+	e.Kick()
+	return err
+}
+
+// Resume ends the pause, or, with a policy, closes its breaker and forgives it
+// its storms.
+func (e *Engine) Resume(ctx context.Context, actor, policy, reason string) error {
+	if policy != "" && e.current().byName[policy] == nil {
+		return noPolicy(policy)
+	}
+	err := e.o.Store.ResumeRemedy(ctx, policy, Pause{By: actor, At: time.Now(), Reason: strings.TrimSpace(reason)})
+	e.Kick()
+	return err
+}
+
+func noPolicy(name string) error {
+	return mesh.Errorf(mesh.NotFound, "there is no policy %q", name).WithHint("`alps remedy list` shows the policies")
+}

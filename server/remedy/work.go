@@ -1,0 +1,318 @@
+package remedy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"alps/mesh"
+)
+
+// work is what Run knows in one term, under one setup. Everything in it can be
+// read from the store again.
+type work struct {
+	e     *Engine
+	term  uint64
+	setup *setup
+
+	reread  time.Time // when the incidents were last read.
+	sw      Switch    // as of this turn.
+	open    *Record
+	fresh   mesh.RemedyRunID            // decided in this turn: its job cannot exist yet.
+	trouble error                       // why the open run could not be submitted.
+	past    map[string][]mesh.RemedyRun // by policy: Case.Acts.
+	words   map[pair]word
+	heard   map[mesh.IncidentID]bool // whose words were read.
+	called  map[string]time.Time     // by policy: the last refusal for a storm.
+	tales   []tale                   // what is to be told, in order.
+}
+
+type pair struct {
+	policy   string
+	incident mesh.IncidentID
+}
+
+// word is what a policy last had to say about an incident.
+type word struct {
+	last    mesh.RemedyRun
+	stormed time.Time // when it was last refused for a storm.
+}
+
+func (w *word) hear(r mesh.RemedyRun) {
+	if !r.Decided.Before(w.last.Decided) {
+		w.last = r
+	}
+	if r.State == mesh.RemedyRefused && r.Guard == string(GuardStorm) && r.Decided.After(w.stormed) {
+		w.stormed = r.Decided
+	}
+}
+
+func compare[T cmp.Ordered](a, b T) int { return cmp.Compare(a, b) }
+
+// load reads where things stand.
+func (e *Engine) load(ctx context.Context, term uint64, s *setup) (*work, error) {
+	w := &work{
+		e: e, term: term, setup: s, past: make(map[string][]mesh.RemedyRun), words: make(map[pair]word),
+		heard: make(map[mesh.IncidentID]bool), called: make(map[string]time.Time),
+	}
+	open, err := e.o.Store.RemedyRuns(ctx, Filter{Open: true})
+	if err != nil {
+		return nil, err
+	}
+	if len(open) > 0 { // the store keeps a second one out.
+		w.open = &open[0]
+	}
+	for _, p := range s.policies {
+		if w.past[p.Name], err = e.history(ctx, p); err != nil {
+			return nil, err
+		}
+		last, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: p.Name, Guard: GuardStorm, Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(last) > 0 {
+			w.called[p.Name] = last[0].Decided
+		}
+	}
+	untold, err := e.o.Store.RemedyRuns(ctx, Filter{Untold: true})
+	if err != nil {
+		return nil, err
+	}
+	called := make(map[string]bool)
+	for _, r := range slices.Backward(untold) {
+		storm := r.State == mesh.RemedyRefused && r.Guard == string(GuardStorm)
+		w.tales = append(w.tales, tale{r: r, call: r.State == mesh.RemedyFailed || storm && !called[r.Policy]})
+		called[r.Policy] = called[r.Policy] || storm
+	}
+	return w, nil
+}
+
+// history reads Case.Acts of a policy.
+func (e *Engine) history(ctx context.Context, p *policy) ([]mesh.RemedyRun, error) {
+	since := time.Now().Add(-max(time.Hour, p.Cooldown))
+	recent, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: p.Name, Acts: true, Since: since})
+	if err != nil {
+		return nil, err
+	}
+	if n := p.Failures + 1; len(recent) < n { // one may be under way.
+		if recent, err = e.o.Store.RemedyRuns(ctx, Filter{Policy: p.Name, Acts: true, Limit: n}); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]mesh.RemedyRun, len(recent))
+	for i := range recent {
+		out[i] = recent[i].RemedyRun
+	}
+	return out, nil
+}
+
+// turn does what can be done now.
+func (w *work) turn(ctx context.Context) (err error) {
+	o := &w.e.o
+	if w.sw, err = o.Store.RemedySwitch(ctx); err != nil {
+		return err
+	}
+	if now := time.Now(); now.Sub(w.reread) >= rereadEvery {
+		if err := w.e.reread(ctx, w.setup); err != nil {
+			return err
+		}
+		w.reread = now
+	}
+	if err := w.advance(ctx); err != nil {
+		return errors.Join(err, w.tell(ctx))
+	}
+	return errors.Join(w.decide(ctx), w.tell(ctx))
+}
+
+// decide asks for every incident what its policies say.
+func (w *work) decide(ctx context.Context) error {
+	incidents := w.e.list()
+	if len(w.heard) > 2*len(incidents)+1000 { // most of them are closed: forget, and read again what is needed.
+		clear(w.heard)
+		clear(w.words)
+	}
+	burst := bursts(w.setup, incidents, time.Now())
+	var said []Record
+	for i := range incidents {
+		for _, p := range w.setup.policies {
+			if p.Rule != incidents[i].Rule || incidents[i].Node == "" || incidents[i].Status == mesh.IncidentClosed {
+				continue
+			}
+			r, err := w.consider(ctx, p, &incidents[i], burst[p.Name])
+			switch {
+			case err != nil:
+				return errors.Join(err, w.put(ctx, said...))
+			case r == nil:
+			case r.State == mesh.RemedyDecided:
+				if err := w.begin(ctx, *r); err != nil {
+					return errors.Join(err, w.put(ctx, said...))
+				}
+			default:
+				said = append(said, *r)
+			}
+		}
+	}
+	return w.put(ctx, said...)
+}
+
+// consider returns what a policy decides about an incident; nil when there is
+// nothing new to say.
+func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst int) (*Record, error) {
+	if w.open != nil && w.open.Policy == p.Name && w.open.Incident == i.ID {
+		return nil, nil // it is at it.
+	}
+	if err := w.listen(ctx, i.ID); err != nil {
+		return nil, err
+	}
+	c, applies := w.e.newCase(p, i, w.setup.limit)
+	if !applies {
+		return nil, nil
+	}
+	said := w.words[pair{p.Name, i.ID}]
+	c.Leads, c.Paused, c.Resumed = true, w.sw.Paused, w.sw.Resumed[p.Name].At
+	c.Acts, c.Burst, c.Stormed = w.past[p.Name], burst, said.stormed.After(c.Resumed)
+	if w.open != nil {
+		c.Open = &w.open.RemedyRun
+	}
+	v := judge(c, order())
+	r := newRecord(p, c)
+	switch {
+	case v.quiet(c):
+		return nil, nil
+	case v.Reason != "" && said.last.State == mesh.RemedyRefused && said.last.Guard == string(v.Guard):
+		return nil, nil
+	case v.Reason != "":
+		r = r.refused(v, c.Now)
+	case effective(p.Mode, w.setup.limit) == mesh.RemedyAuto:
+		r.State, r.Deadline = mesh.RemedyDecided, c.Now.Add(submitWithin)
+	case said.last.State == mesh.RemedyObserved:
+		return nil, nil
+	default:
+		r.State, r.Ended = mesh.RemedyObserved, c.Now
+		r.Reason = "would run " + p.Script + " on " + string(i.Node)
+	}
+	return &r, nil
+}
+
+// quiet reports a refusal that is no news: the policy is off, or there is
+// nothing to do because the check has recovered and its incident is about to
+// be closed.
+func (v Verdict) quiet(c *Case) bool {
+	switch v.Guard {
+	case GuardMode, GuardLease:
+		return true
+	case GuardStale:
+		return c.Check != nil && c.Check.Status == mesh.HealthPassing
+	}
+	return false
+}
+
+// newCase looks at the incident's node and check; false when the policy is not
+// for that node.
+func (e *Engine) newCase(p *policy, i *mesh.Incident, limit mesh.RemedyMode) (*Case, bool) {
+	c := &Case{Now: time.Now(), Policy: p.Policy, Limit: limit, Incident: *i}
+	if n, ok := e.o.Node(i.DC, i.Node); ok {
+		c.Node = &n
+	}
+	if s, ok := e.o.Checks.Get(i.DC, i.Node, i.Check); ok {
+		c.Check = &s
+	}
+	return c, p.matches(c.Node)
+}
+
+func newRecord(p *policy, c *Case) Record {
+	i := &c.Incident
+	r := Record{RemedyRun: mesh.RemedyRun{
+		ID: mesh.NewJobID(), Policy: p.Name, Incident: i.ID, DC: i.DC, Node: i.Node, Check: i.Check,
+		Script: p.Script, Decided: c.Now,
+	}}
+	if c.Check != nil {
+		r.Before = *c.Check
+	}
+	return r
+}
+
+// listen reads what was said about an incident, once.
+func (w *work) listen(ctx context.Context, id mesh.IncidentID) error {
+	if w.heard[id] {
+		return nil
+	}
+	runs, err := w.e.o.Store.RemedyRuns(ctx, Filter{Incident: id})
+	if err != nil {
+		return err
+	}
+	for _, r := range slices.Backward(runs) {
+		w.hear(r.RemedyRun)
+	}
+	w.heard[id] = true
+	return nil
+}
+
+func (w *work) hear(r mesh.RemedyRun) {
+	k := pair{r.Policy, r.Incident}
+	said := w.words[k]
+	said.hear(r)
+	w.words[k] = said
+}
+
+// put stores records, and then lets everybody know.
+func (w *work) put(ctx context.Context, records ...Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	if !w.leads() {
+		return errDeposed
+	}
+	if err := w.e.o.Store.PutRemedyRuns(ctx, w.term, records); err != nil {
+		return err
+	}
+	for _, r := range records {
+		w.remember(r)
+		w.tales = append(w.tales, tale{r: r, call: w.calls(&r)})
+		w.e.o.OnRun(r.RemedyRun)
+	}
+	return nil
+}
+
+func (w *work) leads() bool {
+	term, ok := w.e.o.Lease()
+	return ok && term == w.term
+}
+
+func (w *work) remember(r Record) {
+	w.hear(r.RemedyRun)
+	if !r.State.Ended() {
+		w.open = &r
+	} else if w.open != nil && w.open.ID == r.ID {
+		w.open, w.trouble = nil, nil
+	}
+	p := w.setup.byName[r.Policy]
+	if p == nil {
+		return
+	}
+	past := slices.DeleteFunc(w.past[r.Policy], func(old mesh.RemedyRun) bool { return old.ID == r.ID })
+	if acts(r.State) {
+		past = slices.Insert(past, 0, r.RemedyRun)
+	}
+	for n := len(past); n > p.Failures+1 && time.Since(past[n-1].Decided) > max(time.Hour, p.Cooldown); n-- {
+		past = past[:n-1]
+	}
+	w.past[r.Policy] = past
+}
+
+// calls reports whether a human is called for r: when it failed, and once for
+// a storm, which is over when nothing was refused for it during its window.
+func (w *work) calls(r *Record) bool {
+	if r.State != mesh.RemedyRefused || r.Guard != string(GuardStorm) {
+		return r.State == mesh.RemedyFailed
+	}
+	last := w.called[r.Policy]
+	w.called[r.Policy] = r.Decided
+	window := time.Duration(0)
+	if p := w.setup.byName[r.Policy]; p != nil {
+		window = p.StormWindow
+	}
+	return !last.After(w.sw.Resumed[r.Policy].At) || r.Decided.Sub(last) > window
+}
