@@ -83,6 +83,20 @@ func (c *Consul) Feed(ctx context.Context, dc string, fn func(Update)) error {
 	return nil
 }
 
+// FollowSettings implements SettingSource, in the server's own datacenter.
+func (c *Consul) FollowSettings(ctx context.Context, fn func([]Document)) {
+	client := c.client.In(c.own)
+	consul.Watch(ctx, consul.WatchOptions{}, func(ctx context.Context, q consul.Query) ([]consul.Pair, consul.Meta, error) {
+		return client.List(ctx, SettingPrefix, q)
+	}, func(l []consul.Pair, _ consul.Meta) {
+		docs := make([]Document, len(l))
+		for i, p := range l {
+			docs[i] = Document{Key: p.Key, Value: p.Value}
+		}
+		fn(docs)
+	})
+}
+
 // feed follows one datacenter. Each part has a goroutine.
 type feed struct {
 	client *consul.Client

@@ -252,3 +252,56 @@ func put(t *testing.T, url string, body []byte) {
 		t.Fatalf("PUT %s: %s: %s", url, resp.Status, b)
 	}
 }
+
+func TestSettingsOnConsul(t *testing.T) {
+	cl := cluster.ForTest(t, cluster.Options{Datacenters: []cluster.Datacenter{{Name: dc, Nodes: []cluster.NodeSpec{{Name: "bj-e-admin03", Server: true}}}}})
+	client, err := consul.New(consul.Options{Address: cl.Nodes()[0].HTTPAddr()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	node := mesh.Node{ID: mesh.NewNodeID(), Name: "bj-e-admin03", DC: dc}
+	told := make(chan []mesh.Setting, 8)
+	s, err := cmdb.NewSettings(cmdb.SettingsOptions{
+		Source: cmdb.FromConsul(client, dc), Nodes: func() []mesh.Node { return []mesh.Node{node} },
+		OnChange: func(_ mesh.Node, l []mesh.Setting) { told <- l },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+	next := func() []mesh.Setting {
+		t.Helper()
+		select {
+		case l := <-told:
+			return l
+		case <-time.After(30 * time.Second):
+			t.Fatal("the node is never told")
+			return nil
+		}
+	}
+	if l := next(); len(l) != 0 {
+		t.Errorf("settings of an empty KV = %+v", l)
+	}
+	key := cmdb.SettingPrefix + "node/bj-e-admin03/check/disk/warn"
+	if err := client.Put(t.Context(), key, []byte("95")); err != nil {
+		t.Fatal(err)
+	}
+	if l := next(); len(l) != 1 || l[0].Name != "check/disk/warn" || l[0].Value != "95" || l[0].From != key {
+		t.Errorf("settings = %+v, want the one of the node", l)
+	}
+	if err := client.Delete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if l := next(); len(l) != 0 {
+		t.Errorf("settings after the key is gone = %+v", l)
+	}
+}

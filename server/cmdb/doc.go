@@ -26,6 +26,10 @@
 // back by all. Only agents that have enrolled are shown: a record in KV by
 // itself makes no node.
 //
+// Settings is the configuration that people keep in KV under alps/config:
+// resolved here for each node, nearest wins, because no agent watches KV for
+// it.
+//
 // The package must not import server/link, server/enrol or server/job; it
 // declares what it needs of them, and is what they need of it.
 package cmdb
