@@ -30,10 +30,11 @@ func (d *draft) record(k key) *Record {
 	return d.e.records[k]
 }
 
-// observe looks at a check with every rule that is about it.
+// observe looks at a check, as it was when that was queued, with every rule
+// that is about it.
 func (d *draft) observe(s mesh.CheckState) {
 	d.rules.about(&s.Result, func(r *rule) {
-		d.step(key{r.Name, s.DC, s.Node, s.Result.Check}, r, s)
+		d.step(key{r.Name, s.DC, s.Node, s.Result.Check}, look{rule: r, state: s, queued: true})
 	})
 }
 
@@ -41,7 +42,7 @@ func (d *draft) observe(s mesh.CheckState) {
 func (d *draft) again(k key) {
 	r := d.rules.byName[k.rule]
 	if s, ok := d.e.present(k); ok && r != nil {
-		d.step(k, r, s)
+		d.step(k, look{rule: r, state: s})
 	}
 }
 
@@ -50,11 +51,12 @@ func (d *draft) site() {
 	d.again(key{rule: RuleConsulUnavailable, dc: d.e.o.DC, check: consulCheck})
 }
 
-func (d *draft) step(k key, r *rule, s mesh.CheckState) {
+// step decides about a problem. l has the rule and the state.
+func (d *draft) step(k key, l look) {
 	rec := d.record(k)
-	l := look{rule: r, state: s, now: d.now, reopen: d.e.o.Reopen, frozen: d.frozen && k.rule != RuleConsulUnavailable}
+	l.now, l.reopen, l.frozen = d.now, d.e.o.Reopen, d.frozen
 	if !rec.open() && l.verdict() == bad {
-		l.covered = d.covers(r, s)
+		l.covered = d.covers(l.rule, &l.state)
 	}
 	o := step(rec, l)
 	d.e.wakes.set(k, o.again)
@@ -68,7 +70,7 @@ func (d *draft) step(k key, r *rule, s mesh.CheckState) {
 
 // covers reports whether a rule is for the node of a check. Of a node that the
 // inventory lacks nobody can say it.
-func (d *draft) covers(r *rule, s mesh.CheckState) bool {
+func (d *draft) covers(r *rule, s *mesh.CheckState) bool {
 	if r.target == nil {
 		return true
 	}
@@ -91,8 +93,7 @@ func (d *draft) keep(k key, o *outcome) {
 // gone closes the incidents of a check that is no longer defined.
 func (d *draft) gone(s mesh.CheckState) {
 	if now, ok := d.e.o.Checks.Get(s.DC, s.Node, s.Result.Check); ok && !now.Received.IsZero() {
-		d.observe(now) // it was defined again meanwhile.
-		return
+		return // it was defined again meanwhile, and that is told as well.
 	}
 	for _, r := range d.rules.list {
 		k := key{r.Name, s.DC, s.Node, s.Result.Check}
@@ -123,13 +124,12 @@ func (d *draft) close(k key, why string) {
 func (d *draft) reconcile() {
 	// What matters is a small part of all checks, so the rest is not copied.
 	type sight struct {
-		key   key
-		rule  *rule
-		state mesh.CheckState
+		key  key
+		look look
 	}
 	var sights []sight
 	reports := make(map[[2]string]bool) // the nodes whose agents report.
-	d.e.o.Checks.Each(func(s mesh.CheckState) {
+	d.e.o.Checks.Each(func(s mesh.CheckState) bool {
 		if s.Source == mesh.SourceLink && !s.AgentLost && !ofNode(s.Result.Check) {
 			reports[[2]string{s.DC, string(s.Node)}] = true
 		}
@@ -137,12 +137,13 @@ func (d *draft) reconcile() {
 			k := key{r.Name, s.DC, s.Node, s.Result.Check}
 			l := look{rule: r, state: s, frozen: d.frozen}
 			if d.record(k) != nil || l.verdict() == bad {
-				sights = append(sights, sight{k, r, s})
+				sights = append(sights, sight{k, l})
 			}
 		})
+		return true
 	})
 	for _, s := range sights {
-		d.step(s.key, s.rule, s.state)
+		d.step(s.key, s.look)
 	}
 	d.review(reports)
 }

@@ -33,8 +33,9 @@ const (
 // Checks is how all checks are. Its methods are called from any goroutine, and
 // must not wait for one that is in Observe.
 type Checks interface {
-	// Each calls fn for every check. fn does not call back.
-	Each(fn func(mesh.CheckState))
+	// Each calls fn for every check until it returns false. fn does not call
+	// back.
+	Each(fn func(mesh.CheckState) bool)
 	// Get returns false for a check of which nothing is known.
 	Get(dc string, node mesh.NodeName, check string) (mesh.CheckState, bool)
 }
@@ -161,8 +162,9 @@ func (e *Engine) Rules() []mesh.Rule {
 func (e *Engine) Problems() []string {
 	set := e.rules.Load()
 	asked := make(map[string]bool)
-	e.o.Checks.Each(func(s mesh.CheckState) {
+	e.o.Checks.Each(func(s mesh.CheckState) bool {
 		set.about(&s.Result, func(r *rule) { asked[r.Name] = true })
+		return true
 	})
 	var out []string
 	for _, r := range set.list {

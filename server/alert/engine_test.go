@@ -364,7 +364,7 @@ func TestConsulAway(t *testing.T) {
 		}
 		r.set(catalog("n2", "web", critical))
 		r.set(catalog("n2", mesh.SerfCheck, critical))
-		r.set(state("n2", mesh.AgentCheck, critical))
+		r.set(catalog("n2", mesh.AgentCheck, critical))
 		pass(5 * time.Second)
 		r.lease(1, false) // nobody can renew it.
 		if n := len(r.incidents()); n != 0 {

@@ -24,11 +24,13 @@ type checks struct {
 	states map[[2]string]mesh.CheckState
 }
 
-func (c *checks) Each(fn func(mesh.CheckState)) {
+func (c *checks) Each(fn func(mesh.CheckState) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.states {
-		fn(s)
+		if !fn(s) {
+			return
+		}
 	}
 }
 

@@ -29,6 +29,8 @@ type look struct {
 	reopen time.Duration
 	// frozen: Consul's catalog cannot be believed now.
 	frozen bool
+	// queued: state is how the check was when that was queued, not as it is.
+	queued bool
 	// covered: the node is in the rule's target. It is asked to open.
 	covered bool
 }
@@ -36,7 +38,7 @@ type look struct {
 func (l *look) verdict() verdict {
 	s := &l.state
 	switch {
-	case l.frozen && (s.Source == mesh.SourceCatalog || ofNode(s.Result.Check)):
+	case l.frozen && s.Source == mesh.SourceCatalog:
 		return silent
 	case unknown(s):
 		if s.AgentLost || !l.rule.lists(mesh.HealthUnknown) || s.Received.IsZero() {
@@ -92,10 +94,10 @@ func step(rec *Record, l look) outcome {
 	if rec != nil {
 		o.Record = *rec
 		o.Record.Told = slices.Clone(rec.Told)
-		switch {
-		case l.state.Received.Before(rec.seen) && !l.state.Received.IsZero():
+		if l.queued && !unknown(&l.state) && l.state.Received.Before(rec.seen) {
 			return o // older than what was decided on.
-		case !l.state.Received.IsZero():
+		}
+		if l.state.Received.After(rec.seen) {
 			o.Record.seen = l.state.Received
 		}
 	}

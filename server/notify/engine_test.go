@@ -1,0 +1,470 @@
+package notify_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"alps/mesh"
+	"alps/server/notify"
+	"alps/server/notify/notifytest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// phone is a Sender whose behaviour a test sets.
+type phone struct {
+	mu     sync.Mutex
+	answer func(ctx context.Context, m notify.Message) error // nil takes it.
+	calls  []string                                          // every delivery that it was asked to take.
+	taken  []string
+	busy   int
+	most   int // at once.
+}
+
+func (p *phone) Send(ctx context.Context, m notify.Message) error {
+	p.mu.Lock()
+	p.calls = append(p.calls, m.ID)
+	p.busy++
+	p.most = max(p.most, p.busy)
+	answer := p.answer
+	p.mu.Unlock()
+	var err error
+	if answer != nil {
+		err = answer(ctx, m)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy--
+	if err == nil {
+		p.taken = append(p.taken, m.ID)
+	}
+	return err
+}
+
+func (p *phone) set(answer func(context.Context, notify.Message) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answer = answer
+}
+
+func (p *phone) got() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.taken)
+}
+
+func (p *phone) tried() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.calls)
+}
+
+// rig is an engine in a bubble with two receivers. ops wants resolutions, boss
+// does not.
+type rig struct {
+	t         *testing.T
+	outbox    *notifytest.Outbox
+	ops, boss *phone
+	engine    *notify.Engine
+	mu        sync.Mutex
+	term      uint64
+	leads     bool
+	lines     int
+	stop      func()
+}
+
+func bubble(t *testing.T, fn func(*rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, outbox: new(notifytest.Outbox), ops: new(phone), boss: new(phone), term: 1, leads: true}
+		r.start()
+		defer func() { r.stop() }()
+		fn(r)
+	})
+}
+
+func (r *rig) start() {
+	r.t.Helper()
+	e, err := notify.New(notify.Options{
+		Outbox: r.outbox,
+		Lease: func() (uint64, bool) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.term, r.leads
+		},
+		OnLine: func(mesh.IncidentID, mesh.IncidentEvent) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.lines++
+		},
+		NewSender: func(m mesh.Receiver) (notify.Sender, error) {
+			switch m.Name {
+			case "ops":
+				return r.ops, nil
+			case "boss":
+				return r.boss, nil
+			}
+			return nil, errors.New("who is that")
+		},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.engine = e
+	r.receivers("ops", "boss")
+	ctx, cancel := context.WithCancel(r.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	r.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			r.t.Errorf("Run: %v", err)
+		}
+	}
+	synctest.Wait()
+}
+
+func (r *rig) receivers(names ...string) {
+	r.t.Helper()
+	var list []mesh.Receiver
+	for _, n := range names {
+		list = append(list, mesh.Receiver{Name: n, Resolved: n == "ops"})
+	}
+	if err := r.engine.SetReceivers(list); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) lease(term uint64, leads bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.term, r.leads = term, leads
+}
+
+// put writes into the outbox as of now, kicks and waits until all is quiet.
+func (r *rig) put(list ...notify.Delivery) {
+	for i := range list {
+		list[i].At = time.Now()
+	}
+	r.outbox.Put(r.t, 1, list...)
+	r.engine.Kick()
+	synctest.Wait()
+}
+
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func want(t *testing.T, p *phone, ids ...string) {
+	t.Helper()
+	if diff := cmp.Diff(ids, p.got()); diff != "" {
+		t.Errorf("taken (-want +got):\n%s", diff)
+	}
+}
+
+func id(incident, n int) string { return fmt.Sprintf("%016x/%d", incident, n) }
+
+func firing(incident int) notify.Delivery {
+	return notifytest.Delivery(incident, "ops", notify.KindFiring)
+}
+
+func resolved(incident int) notify.Delivery {
+	return notifytest.Delivery(incident, "ops", notify.KindResolved)
+}
+
+func down(context.Context, notify.Message) error { return errors.New("connection refused") }
+
+func TestSentAtOnceAndOnce(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.put(firing(1), notifytest.Delivery(1, "boss", notify.KindFiring))
+		want(t, r.ops, id(1, 1)) // no time has passed.
+		want(t, r.boss, id(1, 2))
+		r.put(resolved(1), notifytest.Delivery(1, "boss", notify.KindResolved))
+		want(t, r.ops, id(1, 1), id(1, 3))
+		want(t, r.boss, id(1, 2))
+		if got := r.outbox.Settled()[id(1, 4)]; got != notify.Unwanted {
+			t.Errorf("what boss does not want is %q", got)
+		}
+		pass(time.Hour)
+		r.stop()
+		r.lease(2, true)
+		r.start()
+		pass(time.Hour)
+		want(t, r.ops, id(1, 1), id(1, 3))
+		if diff := cmp.Diff([]mesh.IncidentEventKind{mesh.EventNotified}, r.outbox.Lines(id(1, 1))); diff != "" || r.lines != 3 {
+			t.Errorf("%d lines; of the first (-want +got):\n%s", r.lines, diff)
+		}
+	})
+}
+
+func TestDownForAMinute(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.ops.set(down)
+		r.put(firing(1))
+		r.put(resolved(1), firing(2))
+		pass(time.Minute)
+		want(t, r.ops)
+		if n := r.ops.tried(); n < 3 || n > 20 {
+			t.Errorf("asked %d times", n)
+		}
+		r.ops.set(nil)
+		pass(2 * time.Minute)
+		got := r.ops.got()
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{id(1, 1), id(1, 2), id(2, 1)}, got); diff != "" {
+			t.Errorf("taken (-want +got):\n%s", diff)
+		}
+		if all := r.ops.got(); slices.Index(all, id(1, 1)) > slices.Index(all, id(1, 2)) {
+			t.Errorf("resolved before firing: %q", all)
+		}
+		if diff := cmp.Diff([]mesh.IncidentEventKind{mesh.EventNotifyFailed, mesh.EventNotified}, r.outbox.Lines(id(1, 1))); diff != "" {
+			t.Errorf("lines (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestOneSlowReceiver(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.boss.set(func(ctx context.Context, _ notify.Message) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		for n := range 20 {
+			r.put(notifytest.Delivery(n, "boss", notify.KindFiring), firing(n))
+		}
+		if n := len(r.ops.got()); n != 20 {
+			t.Errorf("ops took %d of 20 while boss hangs", n)
+		}
+		if r.boss.most != 4 {
+			t.Errorf("%d sends at once to boss", r.boss.most)
+		}
+		pass(5 * time.Minute)
+		if r.boss.most > 4 {
+			t.Errorf("%d sends at once to boss", r.boss.most)
+		}
+	})
+}
+
+func TestRefused(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.ops.set(func(_ context.Context, m notify.Message) error {
+			if m.Kind == notify.KindFiring {
+				return notify.Refuse(errors.New("it answers 400"))
+			}
+			return nil
+		})
+		r.put(firing(1), resolved(1))
+		pass(time.Hour)
+		want(t, r.ops, id(1, 2))
+		if n := r.ops.tried(); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+		if got := r.outbox.Settled()[id(1, 1)]; got != notify.Refused {
+			t.Errorf("the refused one is %q", got)
+		}
+	})
+}
+
+// TestPoison sees that one delivery that always fails does not keep others of
+// its receiver back for long.
+func TestPoison(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.ops.set(func(_ context.Context, m notify.Message) error {
+			if m.ID == id(1, 1) {
+				return errors.New("it answers 500")
+			}
+			return nil
+		})
+		r.put(firing(1))
+		for n := range 10 {
+			r.put(firing(2 + n))
+		}
+		pass(10 * time.Second)
+		if n := len(r.ops.got()); n != 10 {
+			t.Errorf("took %d of 10", n)
+		}
+	})
+}
+
+func TestRetryAfter(t *testing.T) {
+	bubble(t, func(r *rig) {
+		start := time.Now()
+		r.ops.set(func(context.Context, notify.Message) error {
+			if time.Since(start) < 5*time.Minute {
+				return notify.Postpone(errors.New("it answers 429"), 6*time.Minute)
+			}
+			return nil
+		})
+		r.put(firing(1))
+		r.put(firing(2))
+		pass(5 * time.Minute)
+		if n := r.ops.tried(); n != 1 {
+			t.Errorf("asked %d times although it wants its peace", n)
+		}
+		pass(3 * time.Minute)
+		got := r.ops.got() // one incident does not wait for another.
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{id(1, 1), id(2, 1)}, got); diff != "" {
+			t.Errorf("taken (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestGivenUpAfterADay(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.ops.set(down)
+		r.put(firing(1))
+		pass(25 * time.Hour)
+		tried := r.ops.tried()
+		if got := r.outbox.Settled()[id(1, 1)]; got != notify.Expired {
+			t.Errorf("after a day it is %q", got)
+		}
+		pass(time.Hour)
+		if n := r.ops.tried(); n != tried {
+			t.Errorf("asked %d times more", n-tried)
+		}
+	})
+}
+
+func TestRemindersAreNotPiledUp(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.ops.set(down)
+		repeat := func() notify.Delivery { return notifytest.Delivery(1, "ops", notify.KindRepeat) }
+		r.put(firing(1), repeat(), repeat(), repeat())
+		r.ops.set(nil)
+		pass(time.Minute)
+		want(t, r.ops, id(1, 1), id(1, 4))
+	})
+}
+
+func TestLease(t *testing.T) {
+	t.Run("nothing is sent without", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.lease(1, false)
+			urgent := firing(2)
+			urgent.Unleased = true
+			r.put(firing(1), urgent)
+			pass(time.Minute)
+			want(t, r.ops, id(2, 1))
+			r.lease(1, true)
+			pass(2 * time.Second)
+			want(t, r.ops, id(2, 1), id(1, 1))
+		})
+	})
+	t.Run("who has never led sends nothing at all", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.stop()
+			r.lease(0, false)
+			r.start()
+			urgent := firing(1)
+			urgent.Unleased = true
+			r.put(urgent)
+			pass(time.Minute)
+			want(t, r.ops)
+		})
+	})
+	t.Run("a new term sees what others have sent", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.ops.set(down)
+			r.put(firing(1), firing(2))
+			r.lease(1, false)
+			pass(time.Minute)
+			// Another leader has told of the first.
+			r.outbox.Fence(2)
+			list, err := r.outbox.WaitingDeliveries(t.Context(), "ops", 0, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.outbox.SettleDelivery(t.Context(), 2, notify.Outcome{Seq: list[0].Seq, State: notify.Delivered, At: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+			r.ops.set(nil)
+			r.lease(3, true)
+			pass(2 * time.Minute)
+			want(t, r.ops, id(2, 1))
+		})
+	})
+}
+
+func TestNotRecordedIsNotSentAgain(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.outbox.Fail = func() error { return errors.New("the disk is full") }
+		r.put(firing(1))
+		pass(10 * time.Minute)
+		want(t, r.ops, id(1, 1))
+		r.outbox.Fail = nil
+		pass(2 * time.Second)
+		if got := r.outbox.Settled()[id(1, 1)]; got != notify.Delivered {
+			t.Errorf("it is %q", got)
+		}
+	})
+}
+
+// TestStopWhileSending sees that what a receiver takes while we stop is
+// recorded, and that one that hangs does not keep us.
+func TestStopWhileSending(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.ops.set(func(context.Context, notify.Message) error {
+			time.Sleep(time.Second)
+			return nil
+		})
+		r.boss.set(func(ctx context.Context, _ notify.Message) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		r.put(firing(1), notifytest.Delivery(1, "boss", notify.KindFiring))
+		start := time.Now()
+		r.stop()
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("it took %s to stop", took)
+		}
+		if diff := cmp.Diff(map[string]notify.State{id(1, 1): notify.Delivered}, r.outbox.Settled()); diff != "" {
+			t.Errorf("settled (-want +got):\n%s", diff)
+		}
+		r.start()
+	})
+}
+
+func TestReceiversChange(t *testing.T) {
+	bubble(t, func(r *rig) {
+		if err := r.engine.SetReceivers([]mesh.Receiver{{Name: "ops"}, {Name: "ops"}}); mesh.CodeOf(err) != mesh.Invalid {
+			t.Errorf("two of a name: %v", err)
+		}
+		if err := r.engine.SetReceivers([]mesh.Receiver{{Name: "stranger"}}); mesh.CodeOf(err) != mesh.Invalid {
+			t.Errorf("one that cannot be: %v", err)
+		}
+		r.receivers("boss")
+		r.put(firing(1))
+		pass(time.Minute)
+		want(t, r.ops)
+		r.receivers("ops", "boss")
+		pass(time.Second)
+		want(t, r.ops, id(1, 1))
+	})
+}
+
+func TestMoreThanAPage(t *testing.T) {
+	bubble(t, func(r *rig) {
+		var list []notify.Delivery
+		for n := range 1700 {
+			list = append(list, firing(n))
+		}
+		r.put(list...)
+		pass(time.Second)
+		got := r.ops.got()
+		slices.Sort(got)
+		if n := len(slices.Compact(got)); n != 1700 || r.ops.tried() != 1700 {
+			t.Errorf("took %d of 1700 in %d calls", n, r.ops.tried())
+		}
+	})
+}
