@@ -23,6 +23,10 @@
 // that nodes spread over them and stay where they are when one goes. After a
 // server has gone away, nodes come back over half a minute, not at once.
 //
+// A server tells the highest term of a leader that it has heard of. One that
+// is behind what this node has heard within ten minutes is refused: it has
+// been cut off, and does not know it.
+//
 // The package imports mesh and no other agent package; it never imports
 // server.
 package link

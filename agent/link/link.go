@@ -52,7 +52,9 @@ type Status struct {
 	LastError *mesh.Error
 	// Skew is how far this node's clock is ahead of the server's, as of the
 	// last hello.
-	Skew         time.Duration
+	Skew time.Duration
+	// Lead is the highest term of a leader that any server has told of.
+	Lead         uint64
 	Refused      int         // messages that a server will never take.
 	LastRefusal  *mesh.Error // the newest of them.
 	CertNotAfter time.Time
@@ -69,6 +71,7 @@ type Link struct {
 	tls   *tls.Config // of the link's protocol; one for all sessions, for its session tickets.
 	http  *http.Client
 	renew chan struct{} // signalled when a link has begun.
+	lead  *lead
 
 	mu     sync.Mutex
 	status Status
@@ -96,7 +99,7 @@ func New(o Options) (*Link, error) {
 	if o.ping == 0 {
 		o.ping = pingEvery
 	}
-	l := &Link{o: o, log: o.Logger, renew: make(chan struct{}, 1)}
+	l := &Link{o: o, log: o.Logger, renew: make(chan struct{}, 1), lead: readLead(o.Identity.dir)}
 	l.status = Status{NodeID: o.Identity.NodeID(), Since: time.Now()}
 	var err error
 	if l.tls, err = o.Identity.clientTLS(frame.Protocol); err != nil {
@@ -130,7 +133,7 @@ func (l *Link) Status() Status {
 	l.mu.Lock()
 	st := l.status
 	l.mu.Unlock()
-	st.Spool = l.spool.Stats()
+	st.Spool, st.Lead = l.spool.Stats(), l.lead.highest()
 	st.CertNotAfter = l.o.Identity.cert.Leaf().NotAfter
 	return st
 }

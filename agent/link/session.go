@@ -103,7 +103,12 @@ func (l *Link) session(ctx context.Context, addr string) (began bool, err error)
 	g.Go(func() error { return s.read(ctx) })
 	g.Go(func() error { return afterReader(ctx, s.send(ctx)) })
 	g.Go(func() error { return afterReader(ctx, s.handle(ctx)) })
-	return true, g.Wait()
+	err = g.Wait()
+	s.l.lead.seenUntil(time.Now())
+	if err := s.l.lead.save(); err != nil {
+		s.l.log.Debug("the leader's term is not kept", "error", err)
+	}
+	return true, err
 }
 
 // afterReader gives the reader a moment to fail first: a write to a closed
@@ -165,6 +170,12 @@ func (s *session) hello(addr string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if err := s.l.lead.take(ok.Server, ok.Lead, time.Now()); err != nil {
+		return err // what such a server says that it has committed is worth nothing either.
+	}
+	if err := s.l.lead.save(); err != nil {
+		s.l.log.Warn("the leader's term is not kept", "error", err)
 	}
 	sp.Reported(dropped, damaged)
 	sp.Ack(sp.Boot(), ok.Acked)

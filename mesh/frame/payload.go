@@ -64,6 +64,10 @@ type HelloOKPayload struct {
 	Time    time.Time `json:"time"`            // the server's clock.
 	Skew    float64   `json:"skew"`            // seconds that the agent's clock is ahead of it.
 	Acked   uint64    `json:"acked,omitempty"` // all up to this number of the agent's boot is committed.
+	// Lead is the highest term of a leader that the server has heard of,
+	// whoever leads; 0: it knows of none. An agent refuses a server that is
+	// behind what it has seen a moment ago.
+	Lead uint64 `json:"lead,omitempty"`
 }
 
 // Refusal is the payload of Refuse: what a person must know.

@@ -246,6 +246,14 @@ func (l *Leader) Leader() (Info, bool) {
 	return readValue(l.seen.Value).Info, true
 }
 
+// Seen returns the highest term that was heard of, of whichever server, 0
+// before the first. A server that is cut off from Consul falls behind.
+func (l *Leader) Seen() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.top
+}
+
 // readValue reads what stands in the key. What cannot be read names nobody.
 func readValue(b []byte) value {
 	var v value

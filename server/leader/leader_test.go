@@ -67,6 +67,9 @@ func TestOneLeadsAndHandsOver(t *testing.T) {
 		if !isClosed(gone) {
 			t.Error("a stopped and is not deposed")
 		}
+		if a.Seen() != 1 || b.Seen() != 2 {
+			t.Errorf("a has heard of term %d and b of %d, want 1 and 2", a.Seen(), b.Seen())
+		}
 		if term, err := b.Await(t.Context()); err != nil || term.Index != 2 {
 			t.Errorf("Await = %+v, %v", term, err)
 		}

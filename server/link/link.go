@@ -70,6 +70,7 @@ func (l *link) accept(hello frame.HelloPayload) error {
 		Time:    now,
 		Skew:    skew.Seconds(),
 		Acked:   l.s.marks.get(l.peer.NodeID, l.peer.Boot),
+		Lead:    l.s.o.Lead(),
 	})
 	if err != nil {
 		return err

@@ -79,6 +79,7 @@ type Options struct {
 	CA          *x509.Certificate
 	Certificate *pki.Live
 	Revoked     func(mesh.NodeID) bool // asked at each handshake and for each message.
+	Lead        func() uint64          // the highest term of a leader that is known; nil: there is no lock.
 	Consumers   map[frame.Kind]Consumer
 	Enroller    Enroller
 	Bodies      Bodies
@@ -124,6 +125,9 @@ func (o *Options) validate() error {
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Lead == nil {
+		o.Lead = func() uint64 { return 0 }
 	}
 	if o.silence == 0 {
 		o.silence = silence
