@@ -93,6 +93,9 @@ func (z *Zone) Node(dc, name string) (Node, bool) {
 
 // Service returns the service of that name, without regard to case.
 func (z *Zone) Service(dc, name string) (Service, bool) {
+	if !isLabel(name) { // else a name could mean one part of another.
+		return Service{}, false
+	}
 	key := ServiceKey(dc, name)
 	value, ok := z.value(key)
 	if !ok {

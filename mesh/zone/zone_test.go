@@ -188,6 +188,9 @@ func TestAServiceOnEveryNode(t *testing.T) {
 	if !ok || len(got.Instances) != 5000 {
 		t.Fatalf("%d instances, want 5000", len(got.Instances))
 	}
+	if s, ok := z.Service("bj-e-01", "datanode/1"); ok {
+		t.Errorf("a part is taken for a service of %d instances", len(s.Instances))
+	}
 	if copied := send(t, new(Zone), z.Diff(Have{})); copied.Sum() != z.Sum() {
 		t.Error("the copy differs")
 	}
