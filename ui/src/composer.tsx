@@ -6,7 +6,7 @@ import { useNow } from "./live";
 import { go, href } from "./router";
 import { splitWords } from "./shellwords";
 import type { JobRequest, NodeList, Submission } from "./types";
-import { CopyButton, Fault, HealthMark, Icon, Note, worst } from "./widgets";
+import { CopyButton, Fault, HealthMark, Icon, Note, believed, worst } from "./widgets";
 
 const maxScript = 1 << 20;
 
@@ -159,11 +159,11 @@ function TargetBox({ target, onTarget }: { target: string; onTarget: (s: string)
       <label>{t("job.target")}<input type="text" class="mono" value={target} spellcheck={false} autocomplete="off" required aria-invalid={!!error}
         placeholder="role=hadoop rack=11 status=passing" onInput={(e) => onTarget(e.currentTarget.value)} /></label>
       <div class="found" aria-live="polite">
-        {error && <pre class="caret">{pointed(target.trim(), error)}</pre>}
+        {error && <pre class="pointed">{pointed(target.trim(), error)}</pre>}
         {found && (found.total === 0
           ? <span class="bad-text">{t("job.nomatch")}</span>
           : <><b>{t("n.nodes", { n: found.total })}</b>
-            {found.nodes.map((n) => <span key={n.name} class="sample"><HealthMark health={worst((n.checks ?? []).map((c) => c.status))} quiet />{n.name}</span>)}
+            {found.nodes.map((n) => <span key={n.name} class="sample"><HealthMark health={worst((n.checks ?? []).map((c) => believed(c).status))} quiet />{n.name}</span>)}
             {found.total > found.nodes.length && <span class="dim">{t("n.more", { n: found.total - found.nodes.length })}</span>}</>)}
         {!target && <span class="dim small">{t("job.grammar")} <code>role=hadoop</code> <code>bj-e-hadoop01-11-[203-213]</code> <code>mem_gb&gt;64 not rack=11</code> <code>all</code></span>}
       </div>

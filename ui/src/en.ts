@@ -58,6 +58,7 @@ export const en = {
   "n.nodes": "1 node|{n} nodes",
   "n.instances": "1 instance|{n} instances",
   "n.ofinstances": "{n} of {total} instances",
+  "n.checks": "1 check|{n} checks",
   "n.keys": "1 key|{n} keys",
   "n.jobs": "1 job|{n} jobs",
   "n.incidents": "1 incident|{n} incidents",

@@ -1,18 +1,17 @@
-import { language, number, t } from "./i18n";
+import { number, t } from "./i18n";
 import type { Nanos } from "./types";
-
-const locale = () => (language() === "zh" ? "zh-CN" : "en-GB");
 
 // absolute shows a time in the reader's zone, and says which that is.
 export function absolute(at: string | number): string {
-  return new Date(at).toLocaleString(locale(), {
-    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
-    hour12: false, timeZoneName: "shortOffset",
-  });
+  const d = new Date(at);
+  const two = (n: number) => String(n).padStart(2, "0");
+  const off = -d.getTimezoneOffset();
+  const zone = `UTC${off < 0 ? "-" : "+"}${Math.floor(Math.abs(off) / 60)}${off % 60 ? ":" + two(Math.abs(off) % 60) : ""}`;
+  return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(d)} ${off ? zone : "UTC"}`;
 }
 
-export function clock(at: string | number): string {
-  return new Date(at).toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+export function clock(at: string | number | Date): string {
+  return new Date(at).toLocaleTimeString("en-GB", { hour12: false });
 }
 
 // span is a length of time in at most two units.

@@ -150,7 +150,7 @@ export function RunRows({ runs }: { runs: RemedyRun[] }) {
               <td>{r.guard && <span class="tag warn">{t("remedy.guard")} {r.guard}</span>} {r.reason || (r.guard ? "" : <span class="dim">–</span>)}</td>
               <td>{acted ? <a href={href("jobs", r.id)}>{r.job?.state ? <StateMark state={r.job.state} /> : <code>{r.id}</code>}</a> : <span class="dim">–</span>}</td>
               <td class="nowrap"><Ago at={r.decided} /></td>
-              <td class="nowrap num">{r.ended ? span(new Date(r.ended).getTime() - new Date(r.decided).getTime()) : "–"}</td>
+              <td class="nowrap num">{r.ended && acted ? span(new Date(r.ended).getTime() - new Date(r.decided).getTime()) : "–"}</td>
             </tr>
           );
         })}

@@ -75,6 +75,6 @@ function Crumbs({ prefix }: { prefix: string }) {
 }
 
 function KeyIcon({ folder }: { folder: boolean }) {
-  if (!folder) return <Icon shape="note" tone="none" />;
+  if (!folder) return <Icon shape="doc" tone="none" />;
   return <svg class="icon folder" viewBox="0 0 16 16" aria-hidden="true"><path d="M1 3h5l1.5 2H15v8H1z" /></svg>;
 }

@@ -8,7 +8,7 @@ import { useLive } from "./live";
 import { here, href } from "./router";
 import { TomographyBlock } from "./tomography";
 import type { Check, CheckState, IncidentList, Job, LockSession, Node, Settings } from "./types";
-import { Ago, Clipped, CopyButton, Empty, Fault, HealthMark, Loading, Section, rank, worst } from "./widgets";
+import { Ago, Clipped, CopyButton, Empty, Fault, HealthMark, Loading, Section, believed, rank, worst } from "./widgets";
 
 export function NodePage({ name }: { name: string }) {
   const path = `/v1/nodes/${seg(name)}`;
@@ -22,7 +22,7 @@ export function NodePage({ name }: { name: string }) {
       {back}
       <header class="title">
         <h1>{n.name}</h1>
-        <HealthMark health={worst((n.checks ?? []).map((c) => c.status))} />
+        <HealthMark health={worst((n.checks ?? []).map((c) => believed(c).status))} />
         <code class="address">{n.address}</code>
         <CopyButton text={n.address} />
         <a class="button" href={href("jobs", "new", { target: n.name })}>{t("node.run")}</a>
@@ -73,7 +73,7 @@ function Checks({ node }: { node: Node }) {
   const path = `/v1/nodes/${seg(node.name)}/checks`;
   const states = useLive(path, (s) => get<{ checks: CheckState[] }>(path, s), ["check", "node"]);
   const known = new Map((states.data?.checks ?? []).map((c) => [c.result.check, c]));
-  const list: Shown[] = (node.checks ?? []).map((c) => {
+  const list: Shown[] = (node.checks ?? []).map(believed).map((c) => {
     const state = known.get(c.id);
     return state
       ? { ...c, status: state.status, notes: c.notes || state.result.notes || "", output: state.result.output || c.output || "", since: state.since, state }
@@ -103,7 +103,7 @@ function CheckLine({ check: c, node }: { check: Shown; node: string }) {
         <span class="end dim small">
           {c.since && <>{t("since")} <Ago at={c.since} /></>}
           {r && r.took > 0 && <> · {nanos(r.took)}</>}
-          {r && <RunNow check={c.id} node={node} />}
+          {r && c.state?.source === "link" && <RunNow check={c.id} node={node} />}
         </span>
       </div>
       {c.notes && <p class="dim">{c.notes}</p>}

@@ -7,7 +7,7 @@ import { List } from "./list";
 import { useLive } from "./live";
 import { here, href, type Place } from "./router";
 import type { Health, ServiceDetail, ServiceSummary } from "./types";
-import { Bar, Clipped, CopyButton, Empty, Fault, HealthMark, Loading, Section, healths, rank } from "./widgets";
+import { Bar, Clipped, CopyButton, Empty, Fault, HealthMark, Loading, Section, believed, healths, rank } from "./widgets";
 
 const topics = ["node", "check"];
 const row = 52;
@@ -121,18 +121,19 @@ function Detail({ name, dc }: { name: string; dc: string }) {
       <Section title={t("instances")} count={list.length}>
         <ul class="cards">
           {list.slice(0, 500).map((i) => (
-            <li key={i.node + i.id}>
-              <div class="cardhead"><HealthMark health={i.status} /><a class="name" href={href("nodes", i.node)}>{i.node}</a>
+            <li key={i.node + i.id}><details open={i.status !== "passing"}>
+              <summary class="cardhead"><HealthMark health={i.status} /><a class="name" href={href("nodes", i.node)}>{i.node}</a>
                 <code>{i.address}{i.port ? `:${i.port}` : ""}</code>{i.id !== s.name && <span class="dim">{i.id}</span>}
-                {i.tags?.map((tag) => <span key={tag} class="tag">{tag}</span>)}</div>
-              {i.checks.map((c) => (
+                {i.tags?.map((tag) => <span key={tag} class="tag">{tag}</span>)}
+                <span class="dim small end">{t("n.checks", { n: i.checks.length })}</span></summary>
+              {i.checks.map(believed).map((c) => (
                 <div key={c.id} class="check">
                   <div class="checkhead"><HealthMark health={c.status} /><span>{c.name}</span><span class="dim">({c.id})</span></div>
                   {c.notes && <p class="dim">{c.notes}</p>}
                   {c.output && <Clipped text={c.output} lines={c.status === "passing" ? 2 : 8} />}
                 </div>
               ))}
-            </li>
+            </details></li>
           ))}
         </ul>
         {list.length > 500 && <p class="dim">{t("n.more", { n: list.length - 500 })}</p>}

@@ -57,7 +57,7 @@ function Picture({ data, name, at, point }: { data: Tomography; name: string } &
   return (
     <figure>
       <svg viewBox="0 0 300 300" role="img" aria-label={t("tomography.alt", { name, min: ms(data.min), median: ms(data.median), max: ms(data.max) })}>
-        {rings.map((r) => <circle key={r.k} class={`ring ${r.k}`} cx={middle} cy={middle} r={scale(r.v)} />)}
+        {[...rings].reverse().map((r) => <circle key={r.k} class={`ring ${r.k}`} cx={middle} cy={middle} r={scale(r.v)} />)}
         {dots.map((p, i) => {
           const angle = (i / dots.length) * 2 * Math.PI - Math.PI / 2;
           const x = middle + Math.cos(angle) * scale(p.ms);

@@ -16,6 +16,7 @@ const shapes: Record<string, string> = {
   run: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zM6.4 4.9 11.4 8l-5 3.1z",
   wait: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zM7.3 4h1.5v3.8l2.3 1.5-.8 1.2-3-1.9z",
   stop: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zM5.5 5.5h5v5h-5z",
+  doc: "M3 1h6.5L13 4.5V15H3zm6 1.2V5h2.8zM5 7v1.2h6V7zm0 2.5v1.2h6V9.5z",
   note: "M2 2h12v9H8.5L5 14v-3H2zM4 4.5v1.3h8V4.5zm0 2.6v1.3h6V7.1z",
   bell: "M8 1.2a4.2 4.2 0 0 0-4.2 4.2v3L2.3 11v1h11.4v-1l-1.5-2.6v-3A4.2 4.2 0 0 0 8 1.2zM6.4 13a1.7 1.7 0 0 0 3.2 0z",
   tool: "M10.8 1.3a4 4 0 0 0-4.2 5.2L1.6 11.5a1.5 1.5 0 0 0 0 2.1l.8.8a1.5 1.5 0 0 0 2.1 0l5-5a4 4 0 0 0 5.2-4.7L12.3 7 10 6.5 9.3 4l2.4-2.5z",
@@ -40,9 +41,16 @@ export const healths: Health[] = ["passing", "warning", "critical", "unknown"];
 
 export const rank = (h: Health) => ({ critical: 0, warning: 1, unknown: 2, passing: 3 })[h] ?? 2;
 
+// believed is what a check of Consul's catalog means: one that nobody refreshed
+// and one that says so are unknown, and neither is a fault of what is checked.
+export function believed<T extends { status: Health; output?: string }>(c: T): T {
+  const unknown = (c.status === "critical" && c.output?.startsWith("TTL expired")) || (c.status === "warning" && c.output?.startsWith("UNKNOWN: "));
+  return unknown ? { ...c, status: "unknown" } : c;
+}
+
+// worst takes silence for worse than success.
 export function worst(list: Health[]): Health {
-  const order: Health[] = ["critical", "warning", "passing"];
-  return order.find((h) => list.includes(h)) ?? "unknown";
+  return (["critical", "warning", "unknown", "passing"] as const).find((h) => list.includes(h)) ?? "unknown";
 }
 
 export function HealthMark({ health, quiet }: { health: Health; quiet?: boolean }) {

@@ -59,6 +59,7 @@ export const zh: Record<keyof typeof en, string> = {
   "n.nodes": "{n} 个节点",
   "n.instances": "{n} 个实例",
   "n.ofinstances": "{total} 个实例中的 {n} 个",
+  "n.checks": "{n} 项检查",
   "n.keys": "{n} 个键",
   "n.jobs": "{n} 个作业",
   "n.incidents": "{n} 个事件",
