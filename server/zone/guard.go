@@ -93,13 +93,11 @@ func (h *host) keeping(now time.Time) offer {
 		out.node = h.pub.node
 	}
 	out.instances = append(slices.Clone(out.instances), instances...)
-	slices.SortFunc(out.instances, byKey)
 	out.services = slices.Clone(out.services)
 	for i := range instances {
 		out.services = append(out.services, instances[i].service)
 	}
-	slices.Sort(out.services)
-	out.services = slices.Compact(out.services)
+	out.sort()
 	return out
 }
 

@@ -41,7 +41,7 @@ type memory struct {
 type offer struct {
 	node      *zone.Node // nil: its name is not answered.
 	instances []instance // those that are answered, by service and id.
-	services  []string   // names of all that it has, answered or not; sorted.
+	services  []named    // all that it has, answered or not; by key.
 	// sureNode says that a name that is not answered has a reason, sure the
 	// same of instances, by id.
 	sureNode bool
@@ -49,9 +49,12 @@ type offer struct {
 	problems []Finding
 }
 
+// named is a service by the key of its entry and as its name is written.
+type named struct{ key, name string }
+
 // instance is one instance of a service.
 type instance struct {
-	service string
+	service named
 	key     string // the service and its id: unique on the node.
 
 	zone.Instance
@@ -62,20 +65,32 @@ func (o *offer) find(key string) bool {
 }
 
 func (o *offer) equal(p *offer) bool {
-	if (o.node == nil) != (p.node == nil) || !slices.Equal(o.services, p.services) {
+	if !slices.Equal(o.services, p.services) || !sameNode(o.node, p.node) {
 		return false
 	}
-	if o.node != nil && !sameNode(o.node, p.node) {
-		return false
+	return slices.EqualFunc(o.instances, p.instances, sameInstance)
+}
+
+// refuse notes that an instance is not answered, and whether for a reason.
+func (o *offer) refuse(key string, sure bool) {
+	if sure {
+		if o.sure == nil {
+			o.sure = make(map[string]bool)
+		}
+		o.sure[key] = true
 	}
-	return slices.EqualFunc(o.instances, p.instances, func(a, b instance) bool {
-		x, y := a.Instance, b.Instance
-		return a.service == b.service && x.ID == y.ID && x.Address == y.Address && x.Own == y.Own && x.Host == y.Host &&
-			x.Port == y.Port && x.Weight == y.Weight && slices.Equal(x.Tags, y.Tags)
-	})
+}
+
+func sameInstance(a, b instance) bool {
+	x, y := &a.Instance, &b.Instance
+	return a.service == b.service && x.ID == y.ID && x.Address == y.Address && x.Own == y.Own && x.Host == y.Host &&
+		x.Port == y.Port && x.Weight == y.Weight && slices.Equal(x.Tags, y.Tags)
 }
 
 func sameNode(a, b *zone.Node) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
 	return a.Name == b.Name && a.FQDN == b.FQDN && slices.Equal(a.Addresses, b.Addresses)
 }
 
@@ -177,7 +192,8 @@ func (b *Builder) offerServices(h *host, lives bool, now time.Time) {
 		return
 	}
 	v := b.verdicts(h, now)
-	h.want.sure = make(map[string]bool)
+	h.want.services = make([]named, 0, len(h.node.Services))
+	h.want.instances = make([]instance, 0, len(h.node.Services))
 	for i := range h.node.Services {
 		s := &h.node.Services[i]
 		if b.exclude[s.Name] {
@@ -186,23 +202,27 @@ func (b *Builder) offerServices(h *host, lives bool, now time.Time) {
 		inst := h.instance(s)
 		if err := checkInstance(h.dc, s.Name, inst.Instance); err != nil {
 			h.problem(KindInstance, s.Name, err)
-			h.want.sure[inst.key] = true
+			h.want.refuse(inst.key, true)
 			continue
 		}
-		h.want.services = append(h.want.services, s.Name)
+		h.want.services = append(h.want.services, inst.service)
 		bad, sure := v.of(s)
 		switch {
 		case !lives:
-			h.want.sure[inst.key] = h.want.sureNode
+			h.want.refuse(inst.key, h.want.sureNode)
 		case bad:
-			h.want.sure[inst.key] = sure
+			h.want.refuse(inst.key, sure)
 		default:
 			h.want.instances = append(h.want.instances, inst)
 		}
 	}
-	slices.Sort(h.want.services)
-	h.want.services = slices.Compact(h.want.services)
-	slices.SortFunc(h.want.instances, byKey)
+	h.want.sort()
+}
+
+func (o *offer) sort() {
+	slices.SortFunc(o.services, func(a, b named) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.name, b.name)) })
+	o.services = slices.CompactFunc(o.services, func(a, b named) bool { return a.key == b.key })
+	slices.SortFunc(o.instances, byKey)
 }
 
 func byKey(a, b instance) int { return cmp.Compare(a.key, b.key) }
@@ -220,7 +240,7 @@ func checkInstance(dc, service string, i zone.Instance) error {
 // instance makes the instance of a service as the zone has it. Tags that no
 // question can carry are left out.
 func (h *host) instance(s *mesh.Service) instance {
-	i := instance{service: s.Name, key: s.Name + "/" + s.ID, Instance: zone.Instance{Node: string(h.name), Port: uint16(s.Port)}}
+	i := instance{service: named{zone.ServiceKey(h.dc, s.Name), s.Name}, key: s.Name + "/" + s.ID, Instance: zone.Instance{Node: string(h.name), Port: uint16(s.Port)}}
 	if s.ID != s.Name {
 		i.ID = s.ID
 	}

@@ -1,7 +1,9 @@
 package zone
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,8 +16,8 @@ import (
 // be one node's, or one service.
 type entry struct {
 	service  bool
-	hosts    map[*host]bool
-	keys     []string // in the zone.
+	hosts    []*host  // by name.
+	keys     []string // in the zone; a service may be cut into several.
 	problems []Finding
 }
 
@@ -109,7 +111,8 @@ func (b *Builder) settle(changed map[*host]bool, now time.Time) map[string]bool 
 		changed[h] = true
 	}
 	keep := b.guard(changed, now)
-	for h := range changed {
+	// In the order of names each goes to the end of what it enters.
+	for _, h := range slices.SortedFunc(maps.Keys(changed), byName) {
 		next := h.want
 		if keep {
 			next = h.keeping(now)
@@ -139,42 +142,71 @@ func (b *Builder) settle(changed map[*host]bool, now time.Time) map[string]bool 
 
 // replace moves a node from the entries that it was in to those that it is in.
 func (b *Builder) replace(h *host, next offer, dirty map[string]bool) {
-	for key := range h.keys(&h.pub) {
-		b.entry(key).hosts[h] = false
-		dirty[key] = true
+	old := &h.pub
+	if !sameNode(old.node, next.node) {
+		if old.node != nil {
+			b.counts.nodes--
+			b.enter(h, zone.NodeKey(h.dc, old.node.Name), false, dirty)
+		}
+		if next.node != nil {
+			b.counts.nodes++
+			b.enter(h, zone.NodeKey(h.dc, next.node.Name), true, dirty)
+		}
 	}
-	for key := range h.keys(&next) {
-		b.entry(key).hosts[h] = true
-		dirty[key] = true
+	b.counts.instances += len(next.instances) - len(old.instances)
+	for _, s := range old.services {
+		if !next.has(s.key) {
+			b.enter(h, s.key, false, dirty)
+		}
 	}
-	b.counts.instances += len(next.instances) - len(h.pub.instances)
-	if h.pub.node != nil {
-		b.counts.nodes--
-	}
-	if next.node != nil {
-		b.counts.nodes++
+	for _, s := range next.services {
+		if !old.has(s.key) || !sameOf(old, &next, s.key) {
+			b.enter(h, s.key, true, dirty)
+		}
 	}
 }
 
-// keys are the entries that an offer is in.
-func (h *host) keys(o *offer) map[string]bool {
-	out := make(map[string]bool, len(o.services)+1)
-	if o.node != nil {
-		out[zone.NodeKey(h.dc, o.node.Name)] = true
-	}
-	for _, name := range o.services {
-		out[zone.ServiceKey(h.dc, name)] = true
-	}
-	return out
-}
-
-func (b *Builder) entry(key string) *entry {
+// enter puts a node into an entry or takes it out.
+func (b *Builder) enter(h *host, key string, in bool, dirty map[string]bool) {
 	e := b.entries[key]
 	if e == nil {
-		e = &entry{service: strings.HasPrefix(key, "s/"), hosts: make(map[*host]bool)}
+		e = &entry{service: strings.HasPrefix(key, "s/")}
 		b.entries[key] = e
 	}
-	return e
+	dirty[key] = true
+	at, there := slices.BinarySearchFunc(e.hosts, h, byName)
+	switch {
+	case in && !there:
+		e.hosts = slices.Insert(e.hosts, at, h)
+	case !in && there:
+		e.hosts = slices.Delete(e.hosts, at, at+1)
+	}
+}
+
+func byName(x, y *host) int { return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.dc, y.dc)) }
+
+func (o *offer) has(key string) bool {
+	return slices.ContainsFunc(o.services, func(s named) bool { return s.key == key })
+}
+
+// sameOf reports whether two offers say the same of one service.
+func sameOf(a, b *offer, key string) bool {
+	of := func(o *offer) (list []instance, names []named) {
+		for i := range o.instances {
+			if o.instances[i].service.key == key {
+				list = append(list, o.instances[i])
+			}
+		}
+		for _, s := range o.services {
+			if s.key == key {
+				names = append(names, s)
+			}
+		}
+		return list, names
+	}
+	la, na := of(a)
+	lb, nb := of(b)
+	return slices.Equal(na, nb) && slices.EqualFunc(la, lb, sameInstance)
 }
 
 // encode encodes what is dirty.
@@ -182,25 +214,16 @@ func (b *Builder) encode(dirty map[string]bool) zone.Update {
 	var u zone.Update
 	for key := range dirty {
 		e := b.entries[key]
-		hosts := make([]*host, 0, len(e.hosts))
-		for h, in := range e.hosts {
-			if !in {
-				delete(e.hosts, h)
-				continue
-			}
-			hosts = append(hosts, h)
-		}
-		slices.SortFunc(hosts, func(x, y *host) int { return strings.Compare(string(x.name), string(y.name)) })
 		had := len(e.problems)
 		e.problems = nil
 		var set []zone.Entry
 		switch {
-		case len(hosts) == 0:
+		case len(e.hosts) == 0:
 			delete(b.entries, key)
 		case e.service:
-			set = e.encodeService(key, hosts)
+			set = e.encodeService(key)
 		default:
-			set = e.encodeNode(hosts)
+			set = e.encodeNode()
 		}
 		if had+len(e.problems) > 0 {
 			b.counts.stale = true
@@ -227,7 +250,8 @@ func (e *entry) commit(u *zone.Update, set []zone.Entry) {
 
 // encodeNode gives the name to the first of the nodes that have it: names that
 // differ in case alone are one name.
-func (e *entry) encodeNode(hosts []*host) []zone.Entry {
+func (e *entry) encodeNode() []zone.Entry {
+	hosts := e.hosts
 	for _, h := range hosts[1:] {
 		e.problems = append(e.problems, Finding{
 			Kind: KindConflict, DC: h.dc, Node: h.name,
@@ -244,23 +268,27 @@ func (e *entry) encodeNode(hosts []*host) []zone.Entry {
 	return []zone.Entry{one}
 }
 
-func (e *entry) encodeService(key string, hosts []*host) []zone.Entry {
-	s := zone.Service{DC: hosts[0].dc}
-	for _, h := range hosts {
-		for _, name := range h.pub.services {
-			if s.Name == "" && zone.ServiceKey(h.dc, name) == key {
-				s.Name = name
+// encodeService puts together what the nodes have of one service. Of several
+// ways to write its name the first in the order of text is shown.
+func (e *entry) encodeService(key string) []zone.Entry {
+	s := zone.Service{Instances: make([]zone.Instance, 0, len(e.hosts))}
+	var one *host
+	for _, h := range e.hosts {
+		one, s.DC = h, h.dc
+		for _, n := range h.pub.services {
+			if n.key == key && (s.Name == "" || n.name < s.Name) {
+				s.Name = n.name
 			}
 		}
 		for i := range h.pub.instances {
-			if in := &h.pub.instances[i]; zone.ServiceKey(h.dc, in.service) == key {
+			if in := &h.pub.instances[i]; in.service.key == key {
 				s.Instances = append(s.Instances, in.Instance)
 			}
 		}
 	}
 	set, err := zone.ServiceEntries(s)
 	if err != nil {
-		e.fail(KindInstance, hosts[0], err)
+		e.fail(KindInstance, one, err)
 	}
 	return set
 }

@@ -25,25 +25,28 @@ func (v *verdicts) of(s *mesh.Service) (bad, sure bool) {
 func (v *verdicts) add(id, name string, sure bool) {
 	switch {
 	case id != "":
-		v.bad[id] = v.bad[id] || sure
+		note(&v.bad, id, sure)
 	case name != "":
-		v.byName[name] = v.byName[name] || sure
+		note(&v.byName, name, sure)
 	default:
 		v.node, v.nodeSure = true, v.nodeSure || sure
 	}
 }
 
+func note(m *map[string]bool, key string, sure bool) {
+	if *m == nil {
+		*m = make(map[string]bool)
+	}
+	(*m)[key] = (*m)[key] || sure
+}
+
 // verdicts judges the node's checks, as the catalog and the link have them.
 func (b *Builder) verdicts(h *host, now time.Time) verdicts {
-	v := verdicts{bad: make(map[string]bool), byName: make(map[string]bool)}
-	states := make(map[string]*mesh.CheckState)
+	var v verdicts
 	list := b.o.Checks.Node(h.dc, h.name)
-	for i := range list {
-		states[list[i].Result.Check] = &list[i]
-	}
 	for i := range h.node.Checks {
 		c := &h.node.Checks[i]
-		if b.health(h, c, states[c.ID], now) != mesh.HealthCritical {
+		if b.health(h, c, stateOf(list, c.ID), now) != mesh.HealthCritical {
 			continue
 		}
 		sure := true
@@ -65,6 +68,16 @@ func (b *Builder) verdicts(h *host, now time.Time) verdicts {
 	return v
 }
 
+// stateOf finds a check; a node has too few of them for an index to pay.
+func stateOf(list []mesh.CheckState, id string) *mesh.CheckState {
+	for i := range list {
+		if list[i].Result.Check == id {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
 func (h *host) lists(check string) bool {
 	for i := range h.node.Checks {
 		if h.node.Checks[i].ID == check {
@@ -78,6 +91,9 @@ func (h *host) lists(check string) bool {
 // does it, and not when it has been confirmed. st is nil when the server
 // believes nothing of it.
 func (b *Builder) health(h *host, c *mesh.Check, st *mesh.CheckState, now time.Time) mesh.Health {
+	if st == nil && c.Status == mesh.HealthPassing && h.memory[c.ID] == nil {
+		return mesh.HealthPassing // nothing to compare and nothing to remember.
+	}
 	m := h.remember(c, now)
 	defer h.keep(c.ID, m)
 	switch {
