@@ -78,26 +78,38 @@ func TestGuards(t *testing.T) {
 		"no period": {func(c *remedy.Case) {
 			c.Check.Result.Period, c.Check.Received = 0, noon.Add(-time.Minute)
 		}, "", ""},
-		"a warning is bad":    {func(c *remedy.Case) { c.Check.Status, c.Check.Result.Status = mesh.HealthWarning, mesh.HealthWarning }, "", ""},
-		"two at once":         {func(c *remedy.Case) { c.Burst = 2 }, "", ""},
-		"a storm":             {func(c *remedy.Case) { c.Burst = 3 }, remedy.GuardStorm, "3 incidents of the rule web-down within 1m0s"},
-		"part of a storm":     {func(c *remedy.Case) { c.Stormed = true }, remedy.GuardStorm, "part of a storm"},
-		"no storm brake":      {func(c *remedy.Case) { c.Burst, c.Policy.Storm = 99, 0 }, "", ""},
-		"two failures":        {func(c *remedy.Case) { c.Acts = acts(2, 2*time.Hour, mesh.RemedyFailed) }, "", ""},
-		"three failures":      {func(c *remedy.Case) { c.Acts = acts(3, 20*time.Hour, mesh.RemedyFailed) }, remedy.GuardBreaker, "the last 3 runs have failed"},
-		"a success between":   {func(c *remedy.Case) { c.Acts = acts(3, 2*time.Hour, mesh.RemedyFailed); c.Acts[1].State = mesh.RemedySucceeded }, "", ""},
-		"resumed since":       {func(c *remedy.Case) { c.Acts = acts(3, 2*time.Hour, mesh.RemedyFailed); c.Resumed = noon.Add(-time.Hour) }, "", ""},
-		"resumed before":      {func(c *remedy.Case) { c.Acts = acts(3, 2*time.Hour, mesh.RemedyFailed); c.Resumed = noon.Add(-3 * time.Hour) }, remedy.GuardBreaker, "until the policy is resumed"},
+		"a warning is bad": {func(c *remedy.Case) { c.Check.Status, c.Check.Result.Status = mesh.HealthWarning, mesh.HealthWarning }, "", ""},
+		"two at once":      {func(c *remedy.Case) { c.Burst = 2 }, "", ""},
+		"a storm":          {func(c *remedy.Case) { c.Burst = 3 }, remedy.GuardStorm, "3 incidents of the rule web-down within 1m0s"},
+		"part of a storm":  {func(c *remedy.Case) { c.Stormed = true }, remedy.GuardStorm, "part of a storm"},
+		"no storm brake":   {func(c *remedy.Case) { c.Burst, c.Policy.Storm = 99, 0 }, "", ""},
+		"two failures":     {func(c *remedy.Case) { c.Acts = acts(2, 2*time.Hour, mesh.RemedyFailed) }, "", ""},
+		"three failures":   {func(c *remedy.Case) { c.Acts = acts(3, 20*time.Hour, mesh.RemedyFailed) }, remedy.GuardBreaker, "the last 3 runs have failed"},
+		"a success between": {func(c *remedy.Case) {
+			c.Acts = acts(3, 2*time.Hour, mesh.RemedyFailed)
+			c.Acts[1].State = mesh.RemedySucceeded
+		}, "", ""},
+		"resumed since": {func(c *remedy.Case) {
+			c.Acts = acts(3, 2*time.Hour, mesh.RemedyFailed)
+			c.Resumed = noon.Add(-time.Hour)
+		}, "", ""},
+		"resumed before": {func(c *remedy.Case) {
+			c.Acts = acts(3, 2*time.Hour, mesh.RemedyFailed)
+			c.Resumed = noon.Add(-3 * time.Hour)
+		}, remedy.GuardBreaker, "until the policy is resumed"},
 		"no breaker":          {func(c *remedy.Case) { c.Acts, c.Policy.Failures = acts(3, 2*time.Hour, mesh.RemedyFailed), 0 }, "", ""},
 		"acted on the node":   {func(c *remedy.Case) { c.Acts = []mesh.RemedyRun{act("web1", 299*time.Second, mesh.RemedySucceeded)} }, remedy.GuardCooldown, "not before 2026-11-21 12:00:01Z"},
 		"the cooldown passed": {func(c *remedy.Case) { c.Acts = []mesh.RemedyRun{act("web1", 300*time.Second, mesh.RemedySucceeded)} }, "", ""},
 		"on another node":     {func(c *remedy.Case) { c.Acts = acts(1, time.Second, mesh.RemedySucceeded) }, "", ""},
-		"its name elsewhere":  {func(c *remedy.Case) { c.Acts = []mesh.RemedyRun{act("web1", 0, mesh.RemedySucceeded)}; c.Acts[0].DC = "dc2" }, "", ""},
-		"five in the hour":    {func(c *remedy.Case) { c.Acts = acts(5, time.Minute, mesh.RemedySucceeded) }, "", ""},
-		"six in the hour":     {func(c *remedy.Case) { c.Acts = acts(6, 59*time.Minute, mesh.RemedySucceeded) }, remedy.GuardRate, "6 actions within the last hour, of at most 6"},
-		"an hour ago":         {func(c *remedy.Case) { c.Acts = acts(6, time.Hour, mesh.RemedySucceeded) }, "", ""},
-		"no rate, no action":  {func(c *remedy.Case) { c.Policy.PerHour = 0 }, remedy.GuardRate, "at most 0"},
-		"another run":         {func(c *remedy.Case) { c.Open = &mesh.RemedyRun{ID: "r9", Policy: "other", Node: "db1"} }, remedy.GuardConcurrency, "run r9 of policy other on db1 is under way"},
+		"its name elsewhere": {func(c *remedy.Case) {
+			c.Acts = []mesh.RemedyRun{act("web1", 0, mesh.RemedySucceeded)}
+			c.Acts[0].DC = "dc2"
+		}, "", ""},
+		"five in the hour":   {func(c *remedy.Case) { c.Acts = acts(5, time.Minute, mesh.RemedySucceeded) }, "", ""},
+		"six in the hour":    {func(c *remedy.Case) { c.Acts = acts(6, 59*time.Minute, mesh.RemedySucceeded) }, remedy.GuardRate, "6 actions within the last hour, of at most 6"},
+		"an hour ago":        {func(c *remedy.Case) { c.Acts = acts(6, time.Hour, mesh.RemedySucceeded) }, "", ""},
+		"no rate, no action": {func(c *remedy.Case) { c.Policy.PerHour = 0 }, remedy.GuardRate, "at most 0"},
+		"another run":        {func(c *remedy.Case) { c.Open = &mesh.RemedyRun{ID: "r9", Policy: "other", Node: "db1"} }, remedy.GuardConcurrency, "run r9 of policy other on db1 is under way"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := good()

@@ -167,8 +167,8 @@ func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst 
 		return nil, err
 	}
 	c, applies := w.e.newCase(p, i, w.setup.limit)
-	if !applies {
-		return nil, nil
+	if !applies || c.Check != nil && c.Check.Status == mesh.HealthPassing {
+		return nil, nil // what has recovered needs nothing; its incident is about to be closed.
 	}
 	said := w.words[pair{p.Name, i.ID}]
 	c.Leads, c.Paused, c.Resumed = true, w.sw.Paused, w.sw.Resumed[p.Name].At
@@ -179,7 +179,7 @@ func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst 
 	v := judge(c, order())
 	r := newRecord(p, c)
 	switch {
-	case v.quiet(c):
+	case v.quiet():
 		return nil, nil
 	case v.Reason != "" && said.last.State == mesh.RemedyRefused && said.last.Guard == string(v.Guard):
 		return nil, nil
@@ -196,18 +196,8 @@ func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst 
 	return &r, nil
 }
 
-// quiet reports a refusal that is no news: the policy is off, or there is
-// nothing to do because the check has recovered and its incident is about to
-// be closed.
-func (v Verdict) quiet(c *Case) bool {
-	switch v.Guard {
-	case GuardMode, GuardLease:
-		return true
-	case GuardStale:
-		return c.Check != nil && c.Check.Status == mesh.HealthPassing
-	}
-	return false
-}
+// quiet reports a refusal that is no news: a policy that is off is off.
+func (v Verdict) quiet() bool { return v.Guard == GuardMode || v.Guard == GuardLease }
 
 // newCase looks at the incident's node and check; false when the policy is not
 // for that node.

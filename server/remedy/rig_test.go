@@ -1,0 +1,277 @@
+package remedy_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"alps/mesh"
+	"alps/server/remedy"
+	"alps/server/remedy/library"
+	"alps/server/remedy/remedytest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fatal is the part of a test that helpers need; rapid has it too.
+type fatal interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// errDead is what everything answers after a crash.
+var errDead = errors.New("the server is dead")
+
+// world is all that an engine sees: the store, the other parts of the server,
+// and the nodes. A crash may be planned to happen before or after any effect.
+type world struct {
+	remedytest.Memory
+
+	dir   string
+	term  uint64
+	leads bool
+	// fuel is how many effects are left until the server dies, or loses its
+	// lease; 0: it does not.
+	fuel   int
+	depose bool
+	dead   bool
+	// usurped counts the effects of a server that did not lead.
+	usurped int
+
+	incidents map[mesh.IncidentID]mesh.Incident
+	checks    map[string]mesh.CheckState // by dc/node/check.
+	nodes     map[mesh.NodeName]mesh.Node
+	jobs      map[mesh.JobID]*job
+	submitErr error
+	onSubmit  func(remedy.Submission) // nil: nobody looks.
+	noteErr   error
+
+	notes  []string
+	cries  []string
+	audits []mesh.Audit
+	runs   []mesh.RemedyRun // as OnRun was told.
+}
+
+type job struct {
+	remedy.Submission
+	state mesh.JobState
+	count int // how often it was submitted.
+	at    time.Time
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{
+		dir: t.TempDir(), term: 1, leads: true,
+		incidents: make(map[mesh.IncidentID]mesh.Incident), checks: make(map[string]mesh.CheckState),
+		nodes: make(map[mesh.NodeName]mesh.Node), jobs: make(map[mesh.JobID]*job),
+	}
+	writeScript(t, w.dir, "restart-web", "timeout = \"20s\"\nrun_as = \"web\"\nparameter \"control\" {\n description = \"how\"\n}\n")
+	return w
+}
+
+func writeScript(t testing.TB, dir, name, more string) {
+	t.Helper()
+	at := filepath.Join(dir, name)
+	manifest := "description = \"It restarts.\"\nchanges = \"It is restarted.\"\n" + more
+	if err := errors.Join(
+		os.MkdirAll(at, 0o755),
+		os.WriteFile(filepath.Join(at, "run"), []byte("#!/bin/sh\n"), 0o755),
+		os.WriteFile(filepath.Join(at, "manifest.hcl"), []byte(manifest), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) library(t fatal) *library.Library {
+	t.Helper()
+	lib, err := library.Load(w.dir)
+	if err != nil {
+		t.Fatalf("load the library: %v", err)
+	}
+	return lib
+}
+
+// engine starts a server, which knows nothing but what is stored.
+func (w *world) engine(t fatal, policies ...mesh.Policy) *remedy.Engine {
+	t.Helper()
+	w.dead, w.depose, w.fuel = false, false, 0
+	e, err := remedy.New(remedy.Options{
+		Store: w, Incidents: w, Checks: w, Jobs: w, Node: w.node,
+		Lease: func() (uint64, bool) { return w.term, w.leads && !w.dead },
+		Audit: func(_ context.Context, a mesh.Audit) error {
+			return w.effect(func() { w.audits = append(w.audits, a) })
+		},
+		OnRun: func(r mesh.RemedyRun) { w.runs = append(w.runs, r) },
+	})
+	if err != nil {
+		t.Fatalf("new engine: %v", err)
+	}
+	if err := e.SetPolicies(policies, w.library(t), mesh.RemedyAuto); err != nil {
+		t.Fatalf("set the policies: %v", err)
+	}
+	return e
+}
+
+// effect does fn, unless the server dies before it; it may die after it.
+func (w *world) effect(fn func()) error {
+	if w.dead {
+		return errDead
+	}
+	if !w.leads {
+		w.usurped++
+	}
+	if !w.depose && w.burn() {
+		return errDead
+	}
+	fn()
+	if w.burn() {
+		return errDead
+	}
+	return nil
+}
+
+// burn reports whether the server has died now.
+func (w *world) burn() bool {
+	if w.fuel == 0 {
+		return false
+	}
+	if w.fuel--; w.fuel > 0 {
+		return false
+	}
+	if w.depose {
+		w.leads = false
+		w.term++
+		return false
+	}
+	w.dead = true
+	return true
+}
+
+func (w *world) PutRemedyRuns(ctx context.Context, term uint64, runs []remedy.Record) error {
+	var err error
+	return cmpErr(w.effect(func() { err = w.Memory.PutRemedyRuns(ctx, term, runs) }), &err)
+}
+
+func cmpErr(first error, second *error) error {
+	if first != nil {
+		return first
+	}
+	return *second
+}
+
+func (w *world) RemedyRuns(ctx context.Context, f remedy.Filter) ([]remedy.Record, error) {
+	if w.dead {
+		return nil, errDead
+	}
+	return w.Memory.RemedyRuns(ctx, f)
+}
+
+func (w *world) Incidents(_ context.Context, since time.Time) ([]mesh.Incident, error) {
+	if w.dead {
+		return nil, errDead
+	}
+	var out []mesh.Incident
+	for _, i := range w.incidents {
+		if i.Status != mesh.IncidentClosed || !i.Opened.Before(since) {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+func (w *world) Note(_ context.Context, id mesh.IncidentID, ev mesh.IncidentEvent) error {
+	if w.noteErr != nil {
+		return w.noteErr
+	}
+	return w.effect(func() { w.notes = append(w.notes, string(id)+" "+ev.Text) })
+}
+
+func (w *world) Escalate(_ context.Context, id mesh.IncidentID, receivers []string, text string) error {
+	return w.effect(func() { w.cries = append(w.cries, string(id)+" "+text) })
+}
+
+func (w *world) Get(dc string, node mesh.NodeName, check string) (mesh.CheckState, bool) {
+	s, ok := w.checks[dc+"/"+string(node)+"/"+check]
+	return s, ok
+}
+
+func (w *world) node(_ string, name mesh.NodeName) (mesh.Node, bool) {
+	n, ok := w.nodes[name]
+	return n, ok
+}
+
+func (w *world) Submit(_ context.Context, s remedy.Submission) (bool, error) {
+	if w.submitErr != nil {
+		return false, w.submitErr
+	}
+	already := false
+	return already, w.effect(func() {
+		if j := w.jobs[s.ID]; j != nil {
+			j.count++
+			already = true
+			return
+		}
+		if w.onSubmit != nil {
+			w.onSubmit(s)
+		}
+		w.jobs[s.ID] = &job{Submission: s, state: mesh.JobState{State: mesh.Pending}, count: 1, at: time.Now()}
+	})
+}
+
+func (w *world) State(_ context.Context, id mesh.JobID) (mesh.JobState, bool, error) {
+	if w.dead {
+		return mesh.JobState{}, false, errDead
+	}
+	j := w.jobs[id]
+	if j == nil {
+		return mesh.JobState{}, false, nil
+	}
+	return j.state, true, nil
+}
+
+// result has a node say how its check is.
+func (w *world) result(node mesh.NodeName, h mesh.Health) {
+	key := "dc1/" + string(node) + "/web"
+	w.checks[key] = mesh.CheckState{
+		Node: node, DC: "dc1", Status: h, Source: mesh.SourceLink, Received: time.Now(),
+		Result: mesh.CheckResult{Check: "web", Status: h, Period: 10 * time.Second, Seq: w.checks[key].Result.Seq + 1},
+	}
+}
+
+// open opens an incident on a node that has an agent and a bad check.
+func (w *world) open(id mesh.IncidentID, node mesh.NodeName) mesh.Incident {
+	w.nodes[node] = mesh.Node{ID: mesh.NodeID("id of " + node), Name: node, DC: "dc1", Agent: mesh.AgentLinked}
+	w.result(node, mesh.HealthCritical)
+	now := time.Now()
+	i := mesh.Incident{
+		ID: id, Rule: "web-down", DC: "dc1", Node: node, Check: "web", Service: "web",
+		Status: mesh.IncidentOpen, Opened: now, Updated: now,
+	}
+	w.incidents[id] = i
+	return i
+}
+
+// set changes the status of an incident.
+func (w *world) set(id mesh.IncidentID, status mesh.IncidentStatus) mesh.Incident {
+	i := w.incidents[id]
+	i.Status, i.Updated = status, time.Now()
+	w.incidents[id] = i
+	return i
+}
+
+// stored lists the runs, the oldest first.
+func (w *world) stored(t fatal) []remedy.Record {
+	t.Helper()
+	list, err := w.Memory.RemedyRuns(context.Background(), remedy.Filter{})
+	if err != nil {
+		t.Fatalf("list the runs: %v", err)
+	}
+	slices.Reverse(list)
+	return list
+}
