@@ -29,6 +29,8 @@ type Facts struct {
 	// Name is the Consul node that the agent lives beside.
 	Name NodeName `json:"name"`
 	DC   string   `json:"dc"`
+	// Domains are those that the agent answers names in.
+	Domains []string `json:"domains,omitempty"`
 }
 
 // Disk is one mounted file system on a real device.

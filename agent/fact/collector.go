@@ -53,6 +53,8 @@ type Options struct {
 	// later failures leave the last answer.
 	Self   func(ctx context.Context) (mesh.NodeName, string, error)
 	Sender Sender
+	// Domains are those that the agent answers names in.
+	Domains []string
 	// Interval lies between two collections, a tenth more or less so that a
 	// thousand agents started by one deploy part ways; 0 means
 	// DefaultInterval.
@@ -167,7 +169,7 @@ func (c *Collector) round(ctx context.Context) error {
 		c.failures = 0
 		c.unread.clear()
 	}
-	f.Agent, f.Name, f.DC = c.o.Version, c.name, c.dc
+	f.Agent, f.Name, f.DC, f.Domains = c.o.Version, c.name, c.dc, c.o.Domains
 	if d := f.BootTime - c.last.BootTime; -bootJitter <= d && d <= bootJitter {
 		f.BootTime = c.last.BootTime
 	}

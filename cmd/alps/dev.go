@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"alps/cmd/alps/internal/dev"
+	"alps/mesh"
 	"alps/mesh/consul/cluster"
 )
 
@@ -43,6 +46,7 @@ nothing else; what a killed run left behind is cleaned up by the next one.`,
 	fl.StringVar(&f.consul, "consul", "", "the consul to run (default: from PATH, or bin/consul)")
 	fl.IntVar(&f.nodes, "nodes", 0, "how many nodes (default: the five of the tour)")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log what the starter does")
+	c.AddCommand(newDevWeb(a))
 	return c
 }
 
@@ -72,9 +76,18 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if f.nodes < 0 || f.nodes > maxNodes {
 		return usagef("--nodes %d: a subnet holds 1 to %d", f.nodes, maxNodes)
 	}
+	told := &story{out: a.err, told: map[mesh.IncidentID]int{}}
+	hook, hooks, err := told.hook(ctx)
+	if err != nil {
+		return err
+	}
+	dcs := devNodes(f.nodes)
 	c, err := dev.Start(ctx, dev.Options{
 		Alps: dev.Program{Path: self}, Dir: f.dir, Consul: f.consul, Subnet: f.subnet,
-		Datacenters: devNodes(f.nodes), Logger: log,
+		Datacenters: dcs, Logger: log, Web: demoNodes(dcs),
+		Rules: func(c *dev.Cluster) string {
+			return strings.NewReplacer("HOOK", hook, "CTL", c.WebControl()).Replace(demoRules)
+		},
 		Progress: func(line string) { fmt.Fprintf(a.err, "  %s\n", line) },
 	})
 	if err != nil {
@@ -83,9 +96,10 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if err := a.welcome(c, time.Since(began)); err != nil {
 		return errors.Join(err, c.Close())
 	}
-	c.Wait(ctx, func(what string) {
-		fmt.Fprintf(a.err, "  %s  %s\n", time.Now().Format(time.TimeOnly), what)
-	})
+	var wg sync.WaitGroup
+	wg.Go(func() { told.run(ctx, c, hooks) })
+	c.Wait(ctx, func(what string) { told.tell("%s", what) })
+	wg.Wait()
 	fmt.Fprintln(a.err, "\n  stopping")
 	return c.Close()
 }
@@ -105,6 +119,19 @@ func devNodes(n int) []cluster.Datacenter {
 	return dcs
 }
 
+// demoNodes are the nodes that run the demo service: the last three, and never
+// the first, where the servers are.
+func demoNodes(dcs []cluster.Datacenter) []string {
+	if dcs == nil {
+		dcs = dev.Deck()
+	}
+	var names []string
+	for _, n := range dcs[0].Nodes[1:] {
+		names = append(names, n.Name)
+	}
+	return names[max(0, len(names)-3):]
+}
+
 // tour is what `alps dev` suggests. A test runs each line as it is printed.
 func tour() []string {
 	return []string{
@@ -113,6 +140,8 @@ func tour() []string {
 		"alps exec -t role=hadoop -- uptime",
 		"alps exec -t all -- 'echo hello from a shell; exit 0'",
 		"alps job list",
+		"alps check list --check web",
+		"alps alert list --all",
 	}
 }
 
@@ -135,6 +164,17 @@ and then:
 `, len(c.Consul().Nodes()), c.Consul().Nodes()[0].Datacenter, took.Seconds(), c.Address(), token, c.EnvFile())
 	for _, line := range tour() {
 		fmt.Fprintf(a.out, "  %s\n", line)
+	}
+	if webs := c.Webs(); len(webs) > 0 {
+		names := "web.service." + dev.Domains()[0]
+		fmt.Fprintf(a.out, `
+The service web runs on %d nodes. Ask any agent for it, break it on one node, and
+read here what happens:
+
+  dig @%s -p %d %s
+  kill $(cat %s)
+
+`, len(webs), c.Consul().Nodes()[0].Addr, dev.PortDNS, names, webs[0].PIDFile())
 	}
 	_, err = fmt.Fprintf(a.out, "\nLogs and data: %s\nCtrl-C stops everything.\n", c.Dir())
 	return err

@@ -101,3 +101,9 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	}
 	w.Write(append(b, '\n'))
 }
+
+// WriteError answers a request that no Server has seen, such as one that a
+// server which stands by could not pass on.
+func WriteError(w http.ResponseWriter, err *mesh.Error) {
+	writeProblem(w, newProblem(err.Code, v1.HTTPStatus(err.Code), err.Error(), err.Hint))
+}

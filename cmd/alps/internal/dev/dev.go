@@ -61,6 +61,10 @@ type Options struct {
 	Prepare func(ctx context.Context, c *cluster.Cluster) error
 	// NoAgent names nodes that get no ALPS agent.
 	NoAgent []string
+	// Web names nodes that run the demo service; Rules is the definitions of
+	// rules, receivers and policies that the server gets, "" for none.
+	Web   []string
+	Rules func(c *Cluster) string
 	// Configure may change the configuration of the server (node is "") or of
 	// an agent before it is written; nil changes nothing.
 	Configure func(node string, hcl string) string
@@ -91,6 +95,10 @@ type Cluster struct {
 	keys   keys
 	join   string
 	temp   bool
+
+	webs    []*Web
+	stopWeb context.CancelFunc
+	wg      sync.WaitGroup
 }
 
 // Start brings a cluster up and returns when every agent has its link. On an
@@ -140,11 +148,17 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start a dev cluster: %w", err)
 	}
+	if err := c.prepareWeb(); err != nil {
+		return err
+	}
 	c.o.Progress("starting the ALPS server")
 	if err := c.startServer(ctx); err != nil {
 		return err
 	}
 	c.o.Progress("starting the ALPS agents")
+	if err := c.startWeb(ctx); err != nil {
+		return err
+	}
 	if err := c.startAgents(ctx); err != nil {
 		return err
 	}
@@ -201,7 +215,7 @@ func (c *Cluster) sweep() error {
 	if n := len(ended) + len(nodes); n > 0 {
 		c.o.Progress(fmt.Sprintf("cleaned up %d processes of an earlier run", n))
 	}
-	for _, name := range []string{"consul", "server", "agent", "root", "env", "join.token"} {
+	for _, name := range []string{"consul", "server", "agent", "root", "web", "env", "join.token"} {
 		if err := os.RemoveAll(c.path(name)); err != nil {
 			return fmt.Errorf("empty the directory: %w", err)
 		}
@@ -217,6 +231,10 @@ func (c *Cluster) path(elem ...string) string {
 // again.
 func (c *Cluster) Close() error {
 	var errs []error
+	if c.stopWeb != nil {
+		c.stopWeb()
+		c.wg.Wait()
+	}
 	if c.group != nil {
 		errs = append(errs, c.group.Stop())
 	}

@@ -17,6 +17,7 @@ import (
 	"alps/mesh/pki"
 	"alps/mesh/proc"
 	"alps/mesh/sign"
+	"alps/scripts"
 	"alps/server/api/client"
 	v1 "alps/server/api/v1"
 )
@@ -67,6 +68,9 @@ func (c *Cluster) startServer(ctx context.Context) error {
 	if err := c.writeTrust(time.Now()); err != nil {
 		return err
 	}
+	if err := c.writeRules(); err != nil {
+		return err
+	}
 	hcl := fmt.Sprintf(`data_dir = %q
 cluster  = %q
 consul { address = %q }
@@ -88,6 +92,22 @@ keys {
 		return err
 	}
 	return c.awaitServer(ctx)
+}
+
+// writeRules puts the scripts of the library and the rules where the server
+// looks for them.
+func (c *Cluster) writeRules() error {
+	if err := os.CopyFS(c.path(serverName, "scripts"), scripts.FS()); err != nil {
+		return fmt.Errorf("write the script library: %w", err)
+	}
+	if c.o.Rules == nil {
+		return nil
+	}
+	dir := c.path(serverName, "rules.d")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make a directory: %w", err)
+	}
+	return os.WriteFile(filepath.Join(dir, "rules.hcl"), []byte(c.o.Rules(c)), 0o600)
 }
 
 // awaitServer returns when the server answers as itself to its first token.
@@ -141,7 +161,11 @@ join {
   token_file = %q
   servers    = [%q]
 }
-`, c.path("agent", n.Name), n.HTTPAddr(), c.path("join.token"), c.serverAddr(PortLink))
+dns {
+  listen  = %q
+  domains = ["%s"]
+}
+`, c.path("agent", n.Name), n.HTTPAddr(), c.path("join.token"), c.serverAddr(PortLink), DNSAddr(n), strings.Join(Domains(), `", "`))
 	p, err := c.newProcess(n.Name, "agent", hcl)
 	if err != nil {
 		return err

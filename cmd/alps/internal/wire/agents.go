@@ -32,6 +32,7 @@ type agents struct {
 	jobs      *job.Service
 	registrar *enrol.Registrar
 	trust     *trust
+	settings  *settings
 	audit     *sqlite.DB
 	log       hclog.Logger
 	strangers seldom
@@ -74,8 +75,9 @@ func (a *agents) connected(p frame.Peer, h frame.HelloPayload) {
 	}
 	a.inventory.LinkChanged(p.NodeID)
 	a.jobs.Connected(p.NodeID)
-	// Lost when the link breaks at once; the next link begins with it again.
-	_ = a.link.Post(p.NodeID, frame.Config, a.trust.agentConfig())
+	// Every link begins with it: it is also the agent's cue to say what it is
+	// and holds.
+	a.settings.deliver(p.NodeID)
 }
 
 func (a *agents) disconnected(p frame.Peer, reason error) {
@@ -84,7 +86,13 @@ func (a *agents) disconnected(p frame.Peer, reason error) {
 }
 
 // tellAll sends every link what a link begins with.
-func (a *agents) tellAll() error { return a.link.Broadcast(frame.Config, a.trust.agentConfig()) }
+func (a *agents) tellAll() {
+	for _, n := range a.inventory.Snapshot().Nodes() {
+		if n.ID != "" {
+			a.settings.deliver(n.ID)
+		}
+	}
+}
 
 // refused records what an agent may not say. The consumers of jobs record
 // their own refusals with more detail.

@@ -26,7 +26,7 @@ func (b jobBoard) List(ctx context.Context, prefix string, consistent bool) ([]j
 func (b jobBoard) Txn(ctx context.Context, writes []job.Write) (uint64, error) {
 	ops := make([]consul.Op, len(writes))
 	for i, w := range writes {
-		ops[i] = consul.Op{Verb: opOf(w.Verb), Key: w.Key, Value: w.Value, Index: w.Index}
+		ops[i] = consul.Op{Verb: opOf(w.Verb), Key: w.Key, Value: w.Value, Index: w.Index, Session: w.Session}
 	}
 	pairs, err := b.c.Txn(ctx, ops)
 	if err != nil || len(pairs) == 0 {
@@ -50,6 +50,8 @@ func opOf(v job.Verb) consul.Verb {
 		return consul.OpDelete
 	case job.VerbDeleteTree:
 		return consul.OpDeleteTree
+	case job.VerbCheckSession:
+		return consul.OpCheckSession
 	}
 	return consul.Verb(v)
 }

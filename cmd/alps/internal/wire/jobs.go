@@ -97,7 +97,7 @@ func (a apiJobs) Job(ctx context.Context, who auth.Actor, id mesh.JobID) (v1.Job
 
 func (a apiJobs) Jobs(ctx context.Context, who auth.Actor, f v1.JobFilter) ([]v1.Job, error) {
 	jobs, err := a.s.List(ctx, actor(who), job.Filter{
-		Open: f.Open, State: f.State, Author: f.Author, Prefix: f.Prefix, Before: f.Before, Limit: f.Limit,
+		Open: f.Open, State: f.State, Author: f.Author, Prefix: f.Prefix, Node: f.Node, Before: f.Before, Limit: f.Limit,
 	})
 	if err != nil {
 		return nil, err
@@ -153,8 +153,12 @@ func jobDoc(j job.Job) v1.Job {
 
 func secs(n int) time.Duration { return time.Duration(n) * time.Second }
 
-// publisher is job.Stream on the hub.
-type publisher struct{ hub *stream.Hub }
+// publisher is job.Stream on the hub. changed is told after each event and must
+// not block.
+type publisher struct {
+	hub     *stream.Hub
+	changed func()
+}
 
 func (p publisher) Publish(topic, kind string, data any) {
 	b, err := json.Marshal(data)
@@ -162,4 +166,5 @@ func (p publisher) Publish(topic, kind string, data any) {
 		b = nil
 	}
 	p.hub.Publish(stream.Event{Topic: topic, Type: kind, Data: b})
+	p.changed()
 }

@@ -2,191 +2,210 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 
 	"alps/mesh"
 	"alps/mesh/config"
 	"alps/mesh/consul"
-	"alps/mesh/frame"
-	"alps/server/api"
-	"alps/server/auth"
-	"alps/server/cmdb"
-	"alps/server/enrol"
-	"alps/server/job"
-	"alps/server/link"
+	"alps/mesh/pki"
+	"alps/server/leader"
 	"alps/server/store/sqlite"
-	"alps/server/stream"
 )
 
-// Server is an ALPS server, put together and not running.
+// Server is an ALPS server. Of several over one store one leads and does the
+// work; the others stand by and pass what they are asked on to it.
+//
+//	Run ──► stand by ──(the lock is ours)──► office: everything a server does
+//	           ▲                                │
+//	           └──────(another one leads)───────┘
 type Server struct {
 	closers closers
-	parts   []part
-	trust   *trust
-	agents  *agents
+	base    Base
+	db      *sqlite.DB
+	consul  *consul.Client
+	self    consul.Self
+	ca      *pki.CA
+	live    *pki.Live
+	lead    *leader.Leader
 	log     hclog.Logger
+
+	mu     sync.Mutex
+	cfg    *config.Server
+	office *office // nil while this server stands by.
 }
 
-// NewServer puts a server together. It opens the store and the two listeners
-// and waits for Consul to say who we are; what it acquired before an error is
+// NewServer puts a server together as far as both who leads and who stands by
+// need it. It opens the store, waits for Consul to say who we are, and finds
+// out whether its addresses are free; what it acquired before an error is
 // given back. Run gives back the rest.
 func NewServer(ctx context.Context, cfg *config.Server, b Base) (*Server, error) {
-	s := &Server{log: b.Logger}
-	if err := s.build(ctx, cfg, b); err != nil {
+	s := &Server{base: b, cfg: cfg, log: b.Logger}
+	if err := s.build(ctx); err != nil {
 		return nil, errors.Join(err, s.closers.close())
 	}
 	return s, nil
 }
 
-// build is one straight line in the order of dependency. It is long because
-// splitting it would hide that order.
-func (s *Server) build(ctx context.Context, cfg *config.Server, b Base) error {
+// build is one straight line in the order of dependency.
+func (s *Server) build(ctx context.Context) error {
+	cfg := s.cfg
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return mesh.Errorf(mesh.Invalid, "make data_dir: %w", err)
 	}
-	db, err := sqlite.Open(ctx, cfg.Store.Path)
+	unlock, err := leader.LockDir(cfg.DataDir)
 	if err != nil {
 		return err
 	}
-	s.closers.add("store", db.Close)
+	s.closers.add("lock of data_dir", unlock)
+	s.db, err = sqlite.Open(ctx, cfg.Store.Path)
+	if err != nil {
+		return err
+	}
+	s.closers.add("store", s.db.Close)
+	s.ca, s.live, err = serverIdentity(cfg, time.Now())
+	if err != nil {
+		return err
+	}
+	if err := s.tryAddresses(ctx); err != nil {
+		return err
+	}
+	if _, err := readTrust(cfg, time.Now()); err != nil {
+		return err
+	}
+	if _, err := loadRules(cfg); err != nil {
+		return err
+	}
+	s.consul, err = NewConsul(cfg.Consul)
+	if err != nil {
+		return err
+	}
+	s.closers.add("consul client", func() error { s.consul.Close(); return nil })
+	s.self, err = whoAmI(ctx, s.consul, s.log.Named("consul"))
+	if err != nil {
+		return err
+	}
+	lock := leader.FromConsul(s.consul, cfg.Leader.Key)
+	s.lead, err = leader.New(leader.Options{
+		Sessions: lock, Lock: lock, TTL: cfg.Leader.TTL, SessionFile: dataFile(cfg, "leader.session"), Floor: s.db.FencedTerm,
+		Me: leader.Info{Name: string(s.self.Name), API: reachable(cfg.API.Listen)}, Logger: s.log.Named("leader"),
+	})
+	return err
+}
 
-	s.trust, err = readTrust(cfg, time.Now())
-	if err != nil {
-		return err
+// tryAddresses finds out whether the addresses are free, so that a server that
+// stands by does not find that out when it is needed.
+func (s *Server) tryAddresses(ctx context.Context) error {
+	for key, addr := range map[string]string{"link.listen": s.cfg.Link.Listen, "api.listen": s.cfg.API.Listen} {
+		l, err := listen(ctx, key, addr)
+		if err != nil {
+			return err
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
 	}
-	if err := s.trust.expired(time.Now()); err != nil {
-		b.Logger.Warn("the server's own grant is good for nothing: every job needs an operator's key", "error", err)
-	}
-	ca, live, err := serverIdentity(cfg, time.Now())
-	if err != nil {
-		return err
-	}
-	linkListener, err := listen(ctx, "link.listen", cfg.Link.Listen)
-	if err != nil {
-		return err
-	}
-	s.closers.add("link listener", linkListener.Close)
-	apiListener, err := listen(ctx, "api.listen", cfg.API.Listen)
-	if err != nil {
-		return err
-	}
-	s.closers.add("API listener", apiListener.Close)
-
-	cc, err := NewConsul(cfg.Consul)
-	if err != nil {
-		return err
-	}
-	s.closers.add("consul client", func() error { cc.Close(); return nil })
-	self, err := whoAmI(ctx, cc, b.Logger.Named("consul"))
-	if err != nil {
-		return err
-	}
-
-	hub, err := stream.New(stream.Keep)
-	if err != nil {
-		return err
-	}
-	tokens, err := auth.New(auth.Options{Store: db, Logger: b.Logger.Named("auth")})
-	if err != nil {
-		return err
-	}
-	if path, err := tokens.Bootstrap(ctx, cfg.DataDir); err != nil {
-		return err
-	} else if path != "" {
-		b.Logger.Info("wrote the first admin token", "path", path)
-	}
-
-	// The link, the inventory and the jobs know one another: each is given an
-	// adapter that is filled in when the other is there, before any runs.
-	agents := &agents{}
-	registrar, err := enrol.New(ctx, enrol.Options{
-		Store: db, CA: ca, Logger: b.Logger.Named("enrol"), TrustRoot: s.trust.rootText(),
-		Servers: advertised(cfg.Link), OnChange: agents.changed,
-	})
-	if err != nil {
-		return err
-	}
-	source := cmdb.FromConsul(cc, self.Datacenter)
-	inventory, err := cmdb.New(cmdb.Options{
-		Datacenter: self.Datacenter, Source: source, Writer: source, Links: agents, Roster: db, History: db,
-		OnSnapshot: func(*cmdb.Snapshot) { hub.Publish(stream.Event{Topic: "node", Type: "changed"}) },
-		Logger:     b.Logger.Named("cmdb"),
-	})
-	if err != nil {
-		return err
-	}
-	jobs, err := job.New(job.Options{
-		Cluster: cfg.Cluster, DC: self.Datacenter, History: db, Resolver: resolver{inventory, registrar.IsRevoked},
-		Board:  func(dc string) job.Board { return jobBoard{cc.In(dc)} },
-		Stream: publisher{hub}, Asker: agents, Signer: s.trust.signer(), Root: s.trust.root,
-		Limits: job.Limits{Timeout: cfg.Job.Timeout, Expiry: cfg.Job.Expiry, MaxTargets: cfg.Job.MaxTargets},
-		Logger: b.Logger.Named("job"),
-	})
-	if err != nil {
-		return err
-	}
-	agents.inventory, agents.jobs, agents.audit, agents.trust, agents.registrar = inventory, jobs, db, s.trust, registrar
-	agents.log = b.Logger.Named("link")
-	s.agents = agents
-	agents.link, err = link.New(link.Options{
-		Listener: linkListener, Name: string(self.Name), CA: ca.Certificate(), Certificate: live,
-		Revoked: registrar.IsRevoked, Enroller: registrar, Bodies: bodies{jobs},
-		Consumers: map[frame.Kind]link.Consumer{
-			frame.Exec: reports{jobs},
-			frame.Fact: facts{inventory},
-		},
-		OnConnect: agents.connected, OnDisconnect: agents.disconnected,
-		OnRefused: agents.refused, OnReplaced: agents.replaced, OnTurnedAway: agents.turnedAway,
-		Logger: b.Logger.Named("link"),
-	})
-	if err != nil {
-		return err
-	}
-	tlsConfig, err := apiTLS(ca, live)
-	if err != nil {
-		return err
-	}
-	web, err := api.New(api.Options{
-		Listener: apiListener, TLS: tlsConfig, Logger: b.Logger.Named("api"), Version: b.Version, Cluster: cfg.Cluster,
-		Jobs: apiJobs{jobs}, Inventory: nodes{inventory}, Enrolment: enrolment{registrar}, Tokens: tokens,
-		Audit: auditor{db}, Events: hub,
-		Status: &status{name: string(self.Name), started: time.Now().UTC(), inventory: inventory, agents: agents, jobs: db},
-	})
-	if err != nil {
-		return err
-	}
-	s.parts = []part{
-		{"link", agents.link.Run},
-		{"inventory", inventory.Run},
-		{"jobs", jobs.Run},
-		{"API", web.Run},
-		{"service in Consul", announcement(cc, linkListener, cfg.Link, b.Logger.Named("consul")).run},
-		{"certificate", renewal{cfg: cfg, ca: ca, live: live, log: b.Logger.Named("tls")}.run},
-	}
-	b.Logger.Info("server is ready", "api", apiListener.Addr().String(), "link", linkListener.Addr().String(),
-		"dc", self.Datacenter, "cluster", cfg.Cluster)
 	return nil
 }
 
-// Run runs every part until ctx ends or one fails.
-func (s *Server) Run(ctx context.Context) error { return runAll(ctx, s.parts, &s.closers) }
+// Run competes for the lock, and leads or stands by, until ctx ends or this
+// server cannot go on.
+func (s *Server) Run(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.lead.Run(gctx) })
+	g.Go(func() error { return renewal{cfg: s.cfg, ca: s.ca, live: s.live, log: s.log.Named("tls")}.run(gctx) })
+	g.Go(func() error {
+		for gctx.Err() == nil {
+			if err := s.turn(gctx); err != nil && gctx.Err() == nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(g.Wait(), s.closers.close())
+}
 
-// Reload takes over the revocations and tells every node that has a link; the
-// others are told when they come. The rest of what may be reloaded is the log
-// level, which the command sets.
-func (s *Server) Reload(cfg *config.Server) error {
-	changed, err := s.trust.reload(cfg)
-	if err != nil || !changed {
+// turn is one time of standing by, and the time of leading that follows. It
+// returns nil when another server leads, or ctx has ended.
+func (s *Server) turn(ctx context.Context) error {
+	term, err := s.standBy(ctx)
+	if err != nil {
 		return err
 	}
-	s.log.Info("grants are revoked", "list", s.trust.root().Revoked.Number, "serials", s.trust.root().Revoked.Serials)
-	return s.agents.tellAll()
+	if err := s.db.Fence(ctx, term.Index); err != nil {
+		if mesh.CodeOf(err) == mesh.Conflict { // a newer term has begun.
+			return nil
+		}
+		return err
+	}
+	deposed := s.lead.Deposed()
+	tctx, end := context.WithCancel(ctx)
+	defer end()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-deposed:
+			end()
+		case <-stop:
+		}
+	}()
+	s.mu.Lock()
+	o, err := newOffice(tctx, s, s.cfg)
+	s.office = o
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = o.run(tctx)
+	s.mu.Lock()
+	s.office = nil
+	s.mu.Unlock()
+	if tctx.Err() != nil {
+		return nil //nolint:nilerr // it was told to end.
+	}
+	return err
+}
+
+// Reload takes over rules, receivers, policies, scripts and revocations.
+// The log level is the command's. On an error nothing has changed.
+func (s *Server) Reload(cfg *config.Server) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.office != nil {
+		if err := s.office.reload(cfg); err != nil {
+			return err
+		}
+	} else if _, err := loadRules(cfg); err != nil {
+		return err
+	}
+	s.cfg = cfg
+	return nil
+}
+
+// reachable is where others find what listens on addr: an address that stands
+// for all becomes the first one of this machine.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if own := ownAddresses(); len(own) > 0 {
+			host = own[0].String()
+		}
+	}
+	return net.JoinHostPort(host, port)
 }
 
 func listen(ctx context.Context, key, addr string) (net.Listener, error) {
@@ -227,6 +246,13 @@ func advertised(cfg config.Link) []string {
 		return nil
 	}
 	return []string{cfg.Advertise}
+}
+
+// peerTLS is how one server speaks to the API of another.
+func (s *Server) peerTLS() *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AddCert(s.ca.Certificate())
+	return &tls.Config{RootCAs: pool, ServerName: pki.ServerName, MinVersion: tls.VersionTLS13}
 }
 
 // dataFile is a file under the data directory.

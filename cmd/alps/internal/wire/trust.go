@@ -2,9 +2,7 @@ package wire
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"sync"
@@ -25,9 +23,12 @@ type trust struct {
 }
 
 // AgentConfig is what a server sends to an agent at the beginning of each
-// link: the payload of frame.Config.
+// link, and when it changes: the payload of frame.Config.
 type AgentConfig struct {
 	Revoked *sign.Envelope `json:"revoked,omitempty"`
+	// Settings is the node's effective configuration, whole; nil says nothing
+	// of it.
+	Settings *[]mesh.Setting `json:"settings,omitempty"`
 }
 
 // readTrust reads the files that the config names. Without a root nothing can
@@ -159,13 +160,9 @@ func (t *trust) rootText() string {
 	return t.pinned.Key.String()
 }
 
-// agentConfig is the payload of the message that every link begins with.
-func (t *trust) agentConfig() []byte {
+// revocations is the list as the root has sealed it, nil for none.
+func (t *trust) revocations() *sign.Envelope {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b, err := json.Marshal(AgentConfig{Revoked: t.revoked})
-	if err != nil { // an Envelope always encodes.
-		panic(fmt.Sprintf("encode the agents' config: %v", err))
-	}
-	return b
+	return t.revoked
 }

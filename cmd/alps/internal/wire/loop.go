@@ -1,0 +1,208 @@
+package wire
+
+import (
+	"context"
+	"time"
+
+	"alps/mesh"
+	"alps/mesh/config"
+	"alps/server/alert"
+	"alps/server/check"
+	"alps/server/cmdb"
+	"alps/server/job"
+	"alps/server/leader"
+	"alps/server/notify"
+	"alps/server/remedy"
+	"alps/server/remedy/library"
+	"alps/server/stream"
+	"alps/server/zone"
+)
+
+// loop is what ties checks, names, alerts and remedies together: who is told
+// when something changes. Its fields are set before anything runs.
+type loop struct {
+	hub       *stream.Hub
+	lead      *leader.Leader
+	inventory catalog
+	settings  *settings
+	checks    *check.Store
+	zone      *zone.Builder
+	alerts    *alert.Engine
+	remedy    *remedy.Engine
+}
+
+// lease is the term in which this server leads, and whether it may act in it.
+func (l *loop) lease() (uint64, bool) {
+	if term, ok := l.lead.Held(); ok {
+		return term.Index, true
+	}
+	term, _ := l.lead.Incumbent()
+	return term.Index, false
+}
+
+// index is the term that agents are told.
+func (l *loop) index() uint64 {
+	term, _ := l.lead.Incumbent()
+	return term.Index
+}
+
+// inventoryChanged is called with every new snapshot.
+func (l *loop) inventoryChanged(*cmdb.Snapshot) {
+	l.settings.s.NodesChanged()
+	l.checks.Changed()
+	l.zone.Changed()
+	l.hub.Publish(stream.Event{Topic: "node", Type: "changed"})
+}
+
+// checkChanged is called inside of a commit of the link: nothing that it calls
+// waits.
+func (l *loop) checkChanged(s mesh.CheckState) {
+	l.zone.CheckChanged(s.DC, s.Node)
+	l.alerts.Observe(s)
+	l.remedy.Kick()
+	l.hub.Publish(changedCheck(s))
+}
+
+func (l *loop) checkGone(dc string, node mesh.NodeName, id string) {
+	l.zone.CheckChanged(dc, node)
+	l.alerts.Gone(dc, node, id)
+	l.hub.Publish(stream.Event{Topic: "check", Type: "gone", Node: node})
+}
+
+func (l *loop) incidentChanged(i mesh.Incident) {
+	l.remedy.OnIncident(i)
+	l.hub.Publish(changedIncident(i))
+}
+
+// lineAdded is told of what a delivery has added to an incident's story.
+func (l *loop) lineAdded(id mesh.IncidentID, e mesh.IncidentEvent) {
+	l.hub.Publish(stream.Event{Topic: "incident/" + string(id), Type: string(e.Kind)})
+}
+
+func (l *loop) runChanged(r mesh.RemedyRun) {
+	l.hub.Publish(stream.Event{Topic: "remedy", Type: string(r.State), Node: r.Node})
+}
+
+// consulGrace is how long Consul may be silent before that is an incident of
+// its own: an election of Consul's servers is over by then.
+const consulGrace = 10 * time.Second
+
+// watchConsul tells the alerts whether Consul answers, until ctx ends.
+func (l *loop) watchConsul(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if age := l.inventory.c.Age(); age > consulGrace {
+			l.alerts.ConsulAway(time.Now().Add(-age))
+		} else if age == 0 {
+			l.alerts.Back()
+		}
+	}
+}
+
+// ruleset is the rules and scripts of a configuration, read and valid.
+type ruleset struct {
+	*config.Rules
+
+	scripts *library.Library
+	limit   mesh.RemedyMode
+}
+
+// loadRules reads what alert.dir and remedy.scripts name.
+func loadRules(cfg *config.Server) (ruleset, error) {
+	rules, err := config.LoadRules(cfg.Alert.Dir)
+	if err != nil {
+		return ruleset{}, err
+	}
+	scripts, err := library.Load(cfg.Remedy.Scripts)
+	return ruleset{rules, scripts, mesh.RemedyMode(cfg.Remedy.Mode)}, err
+}
+
+// names are the receivers by name.
+func (r ruleset) names() []string {
+	var out []string
+	for _, x := range r.Receivers {
+		out = append(out, x.Name)
+	}
+	return out
+}
+
+// apply puts rules in force, or leaves all as it was. before are those that
+// were in force.
+func (r ruleset) apply(a *alert.Engine, n *notify.Engine, m *remedy.Engine, before ruleset) error {
+	if err := m.SetPolicies(r.Policies, r.scripts, r.limit); err != nil {
+		return err
+	}
+	err := a.SetRules(r.Rules.Rules, r.names())
+	if err == nil {
+		if err = n.SetReceivers(r.Receivers); err == nil {
+			return nil
+		}
+	}
+	if before.Rules != nil { // these were taken once, so they are again.
+		_ = a.SetRules(before.Rules.Rules, before.names())
+		_ = m.SetPolicies(before.Policies, before.scripts, before.limit)
+	}
+	return err
+}
+
+// remedyIncidents is remedy.Incidents on the alerts.
+type remedyIncidents struct{ *alert.Engine }
+
+// maxStory bounds how many incidents a storm is counted over.
+const maxStory = 5000
+
+// Incidents implements remedy.Incidents: open ones come first, then the newest.
+func (r remedyIncidents) Incidents(ctx context.Context, since time.Time) ([]mesh.Incident, error) {
+	list, err := r.Engine.Incidents(ctx, alert.Filter{Limit: maxStory})
+	if err != nil {
+		return nil, err
+	}
+	var out []mesh.Incident
+	for _, i := range list {
+		if i.Status != mesh.IncidentClosed || !i.Opened.Before(since) {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+// remedyJobs is remedy.Jobs on the jobs: under the lock that this server leads
+// with.
+type remedyJobs struct {
+	s    *job.Service
+	lead *leader.Leader
+	key  string
+}
+
+// Submit implements remedy.Jobs.
+func (r remedyJobs) Submit(ctx context.Context, s remedy.Submission) (bool, error) {
+	term, ok := r.lead.Held()
+	if !ok {
+		return false, mesh.Errorf(mesh.Unavailable, "submit job %s: this server does not lead", s.ID)
+	}
+	sub, err := r.s.Submit(ctx, job.Actor{Name: s.Author, Scope: everyNode()}, job.Request{
+		ID: s.ID, Fence: &job.Fence{Key: r.key, Session: term.Session},
+		Target: "id=" + string(s.NodeID), Script: &job.Script{Name: s.Script, Body: s.Body}, Args: s.Args, Env: s.Env,
+		RunAs: s.RunAs, Timeout: s.Timeout, ExpiresIn: s.Expires,
+	})
+	return sub.Repeated, err
+}
+
+// State implements remedy.Jobs.
+func (r remedyJobs) State(ctx context.Context, id mesh.JobID) (mesh.JobState, bool, error) {
+	list, _, err := r.s.Targets(ctx, job.Actor{Name: "alps", Scope: everyNode()}, id, job.TargetPage{After: -1, Limit: 1})
+	if mesh.CodeOf(err) == mesh.NotFound {
+		return mesh.JobState{}, false, nil
+	}
+	if err != nil || len(list) == 0 {
+		return mesh.JobState{}, false, err
+	}
+	t := list[0]
+	return mesh.JobState{State: t.State, Reason: t.Reason, Code: t.Code, Woke: t.Woke}, true, nil
+}

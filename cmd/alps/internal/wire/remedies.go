@@ -1,0 +1,53 @@
+package wire
+
+import (
+	"context"
+
+	"alps/mesh"
+	"alps/mesh/query"
+	v1 "alps/server/api/v1"
+	"alps/server/remedy"
+)
+
+// remedies is api.Remedies on the engine.
+type remedies struct{ e *remedy.Engine }
+
+func (r remedies) Policies(ctx context.Context) (v1.PolicyList, error) {
+	views, pause, err := r.e.Policies(ctx)
+	if err != nil {
+		return v1.PolicyList{}, err
+	}
+	out := v1.PolicyList{Policies: make([]v1.Policy, len(views))}
+	for i, v := range views {
+		out.Policies[i] = v1.Policy{Policy: v.Policy, Blocked: v.Blocked, LastHour: v.LastHour, Failures: v.Failures, Last: v.Last}
+	}
+	if pause != nil {
+		out.Paused = &v1.RemedyPause{By: pause.By, At: pause.At, Reason: pause.Reason}
+	}
+	return out, nil
+}
+
+func (r remedies) Runs(ctx context.Context, f v1.RemedyRunFilter) ([]mesh.RemedyRun, error) {
+	return r.e.Runs(ctx, remedy.Filter{Policy: f.Policy, Incident: f.Incident, Limit: f.Limit})
+}
+
+func (r remedies) Run(ctx context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, error) {
+	return r.e.Get(ctx, id)
+}
+
+func (r remedies) Pause(ctx context.Context, actor, reason string) error {
+	return r.e.Pause(ctx, actor, reason)
+}
+
+func (r remedies) Resume(ctx context.Context, actor, policy, reason string) error {
+	return r.e.Resume(ctx, actor, policy, reason)
+}
+
+// everyNode is the scope of what the server does by itself.
+func everyNode() *query.Expr {
+	expr, err := query.Parse("all")
+	if err != nil { // "all" is a query.
+		panic(err)
+	}
+	return expr
+}
