@@ -75,7 +75,7 @@ func (s *Server) reply(q *query, v *view, a *answer) []byte {
 	w := worker{s: s, rnd: newRandom()}
 	var order []int
 	if len(a.records) > 1 {
-		order = w.rnd.order(a.records)
+		order = w.rnd.order(a.records, fits(q.limit))
 	}
 	out, _ := s.packerOf(v).pack(nil, q, a, order)
 	return out

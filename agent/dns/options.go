@@ -113,7 +113,7 @@ func newDomain(name string) (domain, error) {
 		return domain{}, err
 	}
 	d := domain{labels: strings.Split(strings.ToLower(name), ".")}
-	d.wire, _ = appendName(nil, d.labels...) // CheckName has counted.
+	d.wire, _ = wireName(d.labels...) // CheckName has counted.
 	return d, nil
 }
 

@@ -24,6 +24,9 @@ type answer struct {
 	ede     int  // noEDE, or why the answer is as it is.
 }
 
+// minRecord is the least that a record takes: an address.
+const minRecord = 12 + 4
+
 // srvTarget is where the target's name begins in an SRV record's data.
 const srvTarget = 6
 
@@ -35,7 +38,8 @@ type packer struct {
 }
 
 // pack writes the reply to q into out, with the records in the given order;
-// nil stands for the order that they are in. It says where the byte with the
+// nil stands for the order that they are in. An order may leave out records
+// that do not fit anyway, see fits. It says where the byte with the
 // DO bit is, 0 for nowhere, so that a kept reply can be used for others.
 func (p packer) pack(out []byte, q *query, a *answer, order []int) (reply []byte, do int) {
 	b := header(out, q.packet, a.rcode)
@@ -91,7 +95,7 @@ func appendOPT(b []byte, q *query, a *answer) (reply []byte, do int) {
 func (p packer) sections(b []byte, a *answer, order []int, limit int) []byte {
 	kept := make([]int, 0, len(a.records)) // where each record's data begins.
 	for i := range a.records {
-		if order != nil {
+		if order != nil && i < len(order) {
 			i = order[i]
 		}
 		r := &a.records[i]

@@ -251,19 +251,16 @@ func labels(name []byte) ([]string, bool) {
 	return out, true
 }
 
-// appendName appends a name on the wire; false when it cannot be one.
-func appendName(b []byte, labels ...string) ([]byte, bool) {
-	start := len(b)
+// wireName returns a name as it is on the wire; false when it cannot be one.
+func wireName(labels ...string) ([]byte, bool) {
+	var b []byte
 	for _, l := range labels {
 		if l == "" || len(l) > maxLabel {
-			return b[:start], false
+			return nil, false
 		}
 		b = append(b, byte(len(l)))
 		b = append(b, l...)
 	}
 	b = append(b, 0)
-	if len(b)-start > maxName {
-		return b[:start], false
-	}
-	return b, true
+	return b, len(b) <= maxName
 }

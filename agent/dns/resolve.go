@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,10 +126,10 @@ func (r *resolver) inDomain(d *domain, words []string) answer {
 // split finds the word that says what is asked for, from the right. The short
 // form of RFC 2782 has none.
 func split(words []string) (kind string, parts, rest []string) {
-	for i := len(words) - 1; i >= 0; i-- {
-		switch words[i] {
+	for i, word := range slices.Backward(words) {
+		switch word {
 		case wordNode, wordService, wordAddr, wordAlps:
-			return words[i], words[:i], words[i+1:]
+			return word, words[:i], words[i+1:]
 		}
 	}
 	if len(words) >= 2 && words[0][0] == '_' && words[1][0] == '_' {
@@ -187,7 +188,7 @@ func (r *resolver) apex(d *domain) answer {
 	case typeSOA:
 		records = []record{{typ: typeSOA, data: r.s.packerOf(r.v).soaData(d.wire)}}
 	case typeNS:
-		data, _ := appendName(nil, append([]string{"ns"}, d.labels...)...)
+		data, _ := wireName(append([]string{"ns"}, d.labels...)...)
 		records = []record{{typ: typeNS, data: data}}
 	}
 	return r.of(len(d.wire), records)
@@ -385,17 +386,17 @@ func (r *resolver) nameOf(a netip.Addr) ([]byte, bool) {
 	dc, name, isNode := zone.SplitKey(key)
 	home := r.s.domains[0].labels
 	if !isNode {
-		return appendName(nil, append([]string{name, wordService, dc}, home...)...)
+		return wireName(append([]string{name, wordService, dc}, home...)...)
 	}
 	n, _ := r.v.zone.Node(dc, name)
 	words := strings.Split(n.Name, ".")
 	switch {
 	case r.s.o.Reverse == ReverseBare:
-		return appendName(nil, words...)
+		return wireName(words...)
 	case r.s.o.Reverse == ReverseFQDN && n.FQDN != "":
-		return appendName(nil, strings.Split(n.FQDN, ".")...)
+		return wireName(strings.Split(n.FQDN, ".")...)
 	}
-	return appendName(nil, append(append(words, wordNode, dc), home...)...)
+	return wireName(append(append(words, wordNode, dc), home...)...)
 }
 
 func srvData(i *zone.Instance, target []byte) []byte {

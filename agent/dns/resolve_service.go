@@ -73,8 +73,8 @@ func instances(qtype uint16, list []zone.Instance) []record {
 	if qtype != typeA && qtype != typeAAAA && qtype != typeCNAME {
 		return nil
 	}
-	var out []record
-	seen := make(map[netip.Addr]int)
+	out := make([]record, 0, len(list))
+	seen := make(map[netip.Addr]int, len(list))
 	host := ""
 	for i := range list {
 		in := &list[i]
@@ -97,7 +97,7 @@ func instances(qtype uint16, list []zone.Instance) []record {
 	if host == "" || len(seen) > 0 || hasAddress(list) {
 		return out
 	}
-	data, ok := appendName(nil, strings.Split(host, ".")...)
+	data, ok := wireName(strings.Split(host, ".")...)
 	if !ok {
 		return nil
 	}
@@ -121,15 +121,15 @@ func (r *resolver) srv(d *domain, dc string, list []zone.Instance) []record {
 	for i := range list {
 		in := &list[i]
 		var target []byte
-		ok := false
+		var ok bool
 		switch {
 		case in.Host != "":
-			target, ok = appendName(nil, strings.Split(in.Host, ".")...)
+			target, ok = wireName(strings.Split(in.Host, ".")...)
 		case in.Own:
-			target, ok = appendName(nil, append([]string{hex.EncodeToString(in.Address.AsSlice()), wordAddr, dc}, d.labels...)...)
+			target, ok = wireName(append([]string{hex.EncodeToString(in.Address.AsSlice()), wordAddr, dc}, d.labels...)...)
 		default:
 			words := append(strings.Split(in.Node, "."), wordNode, dc)
-			target, ok = appendName(nil, append(words, d.labels...)...)
+			target, ok = wireName(append(words, d.labels...)...)
 		}
 		if ok {
 			out = append(out, record{typ: typeSRV, data: srvData(in, target), weight: max(in.Weight, 1), target: in.Address})

@@ -127,7 +127,6 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) keep(ctx context.Context) error {
 	tick := time.NewTicker(s.o.tick)
 	defer tick.Stop()
-	s.refresh(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -191,7 +190,8 @@ func (w *worker) hit(p *packed) []byte {
 		v = &p.variants[w.rnd.next()%uint64(len(p.variants))]
 	}
 	q := &w.q
-	b := append(w.out[:0], v.wire...)
+	w.out = append(w.out[:0], v.wire...)
+	b := w.out
 	b[0], b[1] = q.packet[0], q.packet[1]
 	b[2] = b[2]&^bitRD | q.packet[2]&bitRD
 	b[3] = b[3]&^bitCD | q.packet[3]&bitCD
@@ -202,7 +202,6 @@ func (w *worker) hit(p *packed) []byte {
 			b[v.do] = 0x80
 		}
 	}
-	w.out = b
 	w.counts.sent(b)
 	return b
 }
@@ -246,7 +245,7 @@ func (w *worker) foreign(v *view) (reply []byte, wait func(context.Context) []by
 func (w *worker) pack(v *view, a *answer) []byte {
 	var order []int
 	if len(a.records) > 1 {
-		order = w.rnd.order(a.records)
+		order = w.rnd.order(a.records, fits(w.q.limit))
 	}
 	w.out, _ = w.s.packerOf(v).pack(w.out, &w.q, a, order)
 	w.counts.sent(w.out)
@@ -261,7 +260,7 @@ func (s *Server) packerOf(v *view) packer {
 func (s *Server) packAll(v *view, q *query, a *answer, rnd *random) *packed {
 	p := &packed{key: append([]byte(nil), q.key()...), gen: v.gen}
 	pk := s.packerOf(v)
-	for _, order := range rnd.orders(a.records) {
+	for _, order := range rnd.orders(a.records, fits(q.limit)) {
 		wire, do := pk.pack(make([]byte, 0, 256), q, a, order)
 		p.variants = append(p.variants, variant{append(make([]byte, 0, len(wire)), wire...), do})
 		p.size += int64(len(wire)) + 40

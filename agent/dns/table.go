@@ -2,6 +2,7 @@ package dns
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -120,9 +121,12 @@ func (r *random) next() uint64 {
 
 func (r *random) float() float64 { return (float64(r.next()>>11) + 1) / (1 << 53) }
 
-// order draws an order in which the share of those that come first is as
-// their weights are.
-func (r *random) order(records []record) []int {
+// order draws the first n of an order in which the share of those that come
+// first is as their weights are.
+func (r *random) order(records []record, n int) []int {
+	if even(records) {
+		return r.shuffle(len(records), n)
+	}
 	type drawn struct {
 		at int
 		by float64
@@ -131,42 +135,59 @@ func (r *random) order(records []record) []int {
 	for i := range records {
 		list[i] = drawn{i, -math.Log(r.float()) / float64(max(records[i].weight, 1))}
 	}
-	slices.SortFunc(list, func(a, b drawn) int {
-		switch {
-		case a.by < b.by:
-			return -1
-		case a.by > b.by:
-			return 1
-		}
-		return 0
-	})
-	out := make([]int, len(list))
-	for i, d := range list {
-		out[i] = d.at
+	slices.SortFunc(list, func(a, b drawn) int { return cmp.Compare(a.by, b.by) })
+	out := make([]int, min(n, len(list)))
+	for i := range out {
+		out[i] = list[i].at
 	}
 	return out
 }
 
-// orders draws the orders to keep. Where all weigh the same, each record is
-// first as often as any other, as far as the number of orders allows.
-func (r *random) orders(records []record) [][]int {
+// shuffle draws n of the numbers below of.
+func (r *random) shuffle(of, n int) []int {
+	all := make([]int, of)
+	for i := range all {
+		all[i] = i
+	}
+	n = min(n, of)
+	for i := range n {
+		at := i + int(r.next()%uint64(of-i))
+		all[i], all[at] = all[at], all[i]
+	}
+	return all[:n]
+}
+
+// even reports whether all records weigh the same.
+func even(records []record) bool {
+	return !slices.ContainsFunc(records, func(x record) bool { return x.weight != records[0].weight })
+}
+
+// fits is more than the number of records that fit into limit bytes.
+func fits(limit int) int { return limit/minRecord + 1 }
+
+// orders draws the orders to keep, the first n of each. Where all weigh the
+// same, each record is first as often as any other, as far as the number of
+// orders allows.
+func (r *random) orders(records []record, n int) [][]int {
 	if len(records) < 2 {
 		return [][]int{nil}
 	}
-	n := min(len(records), maxVariants)
-	same := !slices.ContainsFunc(records, func(x record) bool { return x.weight != records[0].weight })
-	if !same {
-		n = maxVariants
-	}
-	out := make([][]int, n)
-	leaders := r.order(records)
-	for i := range out {
-		out[i] = r.order(records)
-		if !same {
-			continue
+	if !even(records) {
+		out := make([][]int, maxVariants)
+		for i := range out {
+			out[i] = r.order(records, n)
 		}
-		at := slices.Index(out[i], leaders[i])
-		out[i][0], out[i][at] = out[i][at], out[i][0]
+		return out
+	}
+	leaders := r.shuffle(len(records), maxVariants)
+	out := make([][]int, len(leaders))
+	for i, first := range leaders {
+		out[i] = r.shuffle(len(records), n)
+		if at := slices.Index(out[i], first); at >= 0 {
+			out[i][0], out[i][at] = first, out[i][0]
+		} else {
+			out[i][0] = first
+		}
 	}
 	return out
 }
