@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -357,33 +358,55 @@ func (f *filled) nameCheck(def *mesh.CheckDef, keys *checkKeys, owner *mesh.Serv
 }
 
 // derivedID names a check that has no name after what it asks, and says the
-// same every time. Passwords and queries of a URL are left out.
+// same every time. Names are seen by everybody, so of a URL the password and the
+// query are left out, and of a command all but the program; a digest stands for
+// the rest.
 func derivedID(def *mesh.CheckDef) string {
-	text := string(def.Kind)
+	kind := string(def.Kind)
+	asked := ""
 	switch def.Kind {
 	case mesh.CheckScript:
-		argv := def.Command
-		if len(argv) == 3 && argv[0] == "/bin/sh" && argv[1] == "-c" {
-			argv = argv[2:]
-		}
-		text += " " + strings.Join(argv, " ")
+		all := strings.Join(def.Command, "\x00")
+		return strings.Join(slices.DeleteFunc([]string{kind, program(def.Command), digest(all)}, isEmpty), " ")
 	case mesh.CheckTCP:
-		text += " " + def.Address
+		asked = def.Address
 	case mesh.CheckHTTP:
 		if u, err := url.Parse(def.URL); err == nil {
-			text += " " + u.Host + u.EscapedPath()
+			asked = u.Host + strings.TrimRight(u.EscapedPath(), "/")
 		}
 	case mesh.CheckTTL:
-		text += " " + durationText(def.TTL)
+		asked = durationText(def.TTL)
 	case mesh.CheckProbe:
-		text += " " + def.Probe
+		asked = def.Probe
 	}
-	clean := strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
-	if len(clean) <= maxDerived && badText(clean) == "" {
-		return clean
+	id := kind + " " + asked
+	if len(id) <= maxDerived && badText(id) == "" && badID(id) == "" {
+		return id
 	}
-	sum := sha256.Sum256([]byte(text))
-	return string(def.Kind) + " " + hex.EncodeToString(sum[:6])
+	return kind + " " + digest(asked)
+}
+
+func isEmpty(s string) bool { return s == "" }
+
+// program is the name of what a command runs, "" when it is not plain.
+func program(argv []string) string {
+	if len(argv) == 3 && argv[0] == "/bin/sh" && argv[1] == "-c" {
+		argv = strings.Fields(argv[2])
+	}
+	if len(argv) == 0 {
+		return ""
+	}
+	name := path.Base(argv[0])
+	if len(name) > 40 || !definitionName.MatchString(name) {
+		return ""
+	}
+	return name
+}
+
+// digest tells texts apart in a few letters.
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:4])
 }
 
 // maxDerived is how long a derived name may be before it is a digest: it stands

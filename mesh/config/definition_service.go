@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"regexp"
 	"strings"
 	"unicode"
@@ -128,8 +129,10 @@ func (f *filled) checkService(def *mesh.ServiceDef) {
 		f.hint("write %s", f.block.src.labelText(kindService, "web"))
 		return
 	}
-	f.checkName("name", def.Name)
-	if def.ID == def.Name || f.checkName("id", def.ID) {
+	if def.Name != def.ID {
+		f.checkName("name", def.Name)
+	}
+	if f.checkName("id", def.ID) {
 		f.claimService(def)
 	}
 	if def.Address != "" && (badText(def.Address) != "" || strings.ContainsAny(def.Address, " /")) {
@@ -167,11 +170,23 @@ func (f *filled) claimService(def *mesh.ServiceDef) {
 // reports whether it is good. It may come from the label.
 func (f *filled) checkName(key, s string) bool {
 	why := badText(s)
+	if why == "" && key == "id" {
+		why = badID(s)
+	}
 	if why == "" {
 		return true
 	}
 	f.bad(key, "%q: %s", clip(s), why)
 	return false
+}
+
+// badID says why s, which is good text, cannot be an id, or "". An id is a part
+// of paths of Consul's API, which cleans them.
+func badID(s string) string {
+	if path.Clean("/"+s) == "/"+s {
+		return ""
+	}
+	return "Consul's API cannot reach an id that ends in a slash or holds //, /./ or /../"
 }
 
 // maxName bounds names and ids.

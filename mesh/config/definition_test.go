@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,17 +36,17 @@ func TestWhatDoesNotExistDefinesNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(only, "README"), []byte("not HCL"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, path := range map[string]string{
+	for name, at := range map[string]string{
 		"absent":                  filepath.Join(t.TempDir(), "checks.d"),
 		"an empty directory":      t.TempDir(),
 		"only files of other use": only,
 	} {
 		t.Run(name, func(t *testing.T) {
-			checks, err := LoadChecks(path)
+			checks, err := LoadChecks(at)
 			if diff := cmp.Diff(&Checks{}, checks); err != nil || diff != "" {
 				t.Errorf("LoadChecks: %v (-want +got):\n%s", err, diff)
 			}
-			rules, err := LoadRules(path)
+			rules, err := LoadRules(at)
 			if diff := cmp.Diff(&Rules{}, rules); err != nil || diff != "" {
 				t.Errorf("LoadRules: %v (-want +got):\n%s", err, diff)
 			}
@@ -124,7 +125,7 @@ func FuzzChecks(f *testing.F) {
 		for _, c := range got.Checks {
 			ttl := c.Kind == mesh.CheckTTL
 			switch {
-			case badText(c.ID) != "" || badText(c.Name) != "" || c.Attempts < 1 || c.Origin == "":
+			case badText(c.ID) != "" || path.Clean("/"+c.ID) != "/"+c.ID || badText(c.Name) != "" || c.Attempts < 1 || c.Origin == "":
 				t.Errorf("not complete: %+v", c)
 			case ids["check "+c.ID]:
 				t.Errorf("two checks are called %q", c.ID)
