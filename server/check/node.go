@@ -196,7 +196,8 @@ func (s *Store) place(m *mesh.Node, now time.Time) *node {
 	if m.ID == "" {
 		said = nil
 	}
-	if n.known && n.id == m.ID && n.member == m.Status && n.agent == m.Agent && n.said == said && sameSlice(n.catalog, m.Checks) {
+	if n.known && n.id == m.ID && n.member == m.Status && n.agent == m.Agent && n.said == said && sameChecks(n.catalog, m.Checks) {
+		n.catalog = m.Checks // let go of an older inventory.
 		return nil
 	}
 	s.identify(n, m.ID)
@@ -234,10 +235,10 @@ func (s *Store) identify(n *node, id mesh.NodeID) {
 // inventory reads all checks again every five minutes.
 const buriedFor = 10 * time.Minute
 
-// sameSlice reports whether two lists are one: the inventory shares those that
-// have not changed.
-func sameSlice(a, b []mesh.Check) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+// sameChecks reports whether two lists say the same: most often they are one,
+// since the inventory shares those that have not changed.
+func sameChecks(a, b []mesh.Check) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
 // silentAgent is how long the results of an agent that no node is known of

@@ -175,8 +175,8 @@ func (h *host) offerName() {
 	if a, err := netip.ParseAddr(h.node.Address); err == nil {
 		n.Addresses = []netip.Addr{a.Unmap().WithZone("")}
 	}
-	if f := h.node.Facts; f != nil && strings.Contains(f.Host, ".") && zone.CheckName("host", f.Host) == nil {
-		n.FQDN = f.Host
+	if host := hostOf(&h.node); strings.Contains(host, ".") && zone.CheckName("host", host) == nil {
+		n.FQDN = host
 	}
 	if _, err := zone.NodeEntry(*n); err != nil {
 		h.problem(KindName, "", err)

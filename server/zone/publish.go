@@ -68,6 +68,7 @@ func (b *Builder) follow(changed map[*host]bool) {
 		}
 		h.round = b.round
 		if h.seen && same(&h.node, n) {
+			h.node = *n // let go of an older inventory.
 			continue
 		}
 		h.node = *n
@@ -82,11 +83,25 @@ func (b *Builder) follow(changed map[*host]bool) {
 	}
 }
 
-// same reports whether two states of a node make the same offer: the
-// inventory shares lists that have not changed.
+// same reports whether two states of a node make the same offer. Most often
+// their lists are one: the inventory shares those that have not changed.
 func same(a, b *mesh.Node) bool {
-	return a.ID == b.ID && a.Status == b.Status && a.Agent == b.Agent && a.Address == b.Address && a.Facts == b.Facts &&
-		shared(a.Services, b.Services) && shared(a.Checks, b.Checks) && a.Name == b.Name
+	return a.ID == b.ID && a.Name == b.Name && a.Status == b.Status && a.Agent == b.Agent && a.Address == b.Address &&
+		hostOf(a) == hostOf(b) &&
+		(shared(a.Checks, b.Checks) || slices.Equal(a.Checks, b.Checks)) &&
+		(shared(a.Services, b.Services) || slices.EqualFunc(a.Services, b.Services, sameService))
+}
+
+func hostOf(n *mesh.Node) string {
+	if n.Facts == nil {
+		return ""
+	}
+	return n.Facts.Host
+}
+
+// sameService compares what names are made of.
+func sameService(a, b mesh.Service) bool {
+	return a.ID == b.ID && a.Name == b.Name && a.Address == b.Address && a.Port == b.Port && slices.Equal(a.Tags, b.Tags)
 }
 
 func shared[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
