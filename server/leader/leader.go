@@ -114,19 +114,21 @@ type Leader struct {
 	kick chan struct{} // there is something to do before the timer says so.
 
 	// Of the goroutine of Run alone.
-	session string    // ours, whether it holds the lock or not; empty: none.
 	old     string    // of an earlier process, to be ended first.
 	renewed time.Time // when the last renewal that succeeded was sent.
 	away    bool      // Consul does not answer, and that was said.
 
-	mu     sync.Mutex
-	news   chan struct{} // closed and replaced when what follows changes.
-	known  bool          // seen is something that was read.
-	seen   Holding       // the newest state of the lock.
-	base   uint64        // the highest Base that was seen.
-	top    uint64        // the highest term that was seen.
-	cur    *incumbency   // nil: another server leads, or none.
-	closed chan struct{} // for Deposed while there is no incumbency.
+	mu sync.Mutex
+	// session is ours, whether it holds the lock or not; empty: none. Only the
+	// goroutine of Run changes it.
+	session string
+	news    chan struct{} // closed and replaced when what follows changes.
+	known   bool          // seen is something that was read.
+	seen    Holding       // the newest state of the lock.
+	base    uint64        // the highest Base that was seen.
+	top     uint64        // the highest term that was seen.
+	cur     *incumbency   // nil: another server leads, or none.
+	closed  chan struct{} // for Deposed while there is no incumbency.
 }
 
 // incumbency is the time from an election until another server leads.
@@ -283,7 +285,7 @@ func (l *Leader) observe(h Holding) {
 	case l.cur == nil:
 	case h.Session == "":
 		l.lose()
-	case h.Session != l.cur.term.Session:
+	case h.Session != l.cur.term.Session && h.Session != l.session:
 		l.depose("another server leads")
 	}
 	if fresh {

@@ -263,6 +263,29 @@ func TestOperatorFreesTheLock(t *testing.T) {
 	}
 }
 
+// TestTakenAgainSlowly has the new lock seen before the term has begun.
+func TestTakenAgainSlowly(t *testing.T) {
+	world(t, func(t *testing.T, f *fake) {
+		var floor atomic.Uint64
+		a := start(t, f, "a", func(o *Options) {
+			o.Floor = func(context.Context) (uint64, error) {
+				time.Sleep(100 * time.Millisecond)
+				return floor.Load(), nil
+			}
+		})
+		defer a.stop()
+		after(time.Second)
+		floor.Store(1)
+		gone := a.Deposed()
+		f.destroyAll()
+		after(time.Second)
+		wantHeld(t, "taken again", a, 2)
+		if isClosed(gone) {
+			t.Error("a was deposed by itself")
+		}
+	})
+}
+
 // TestStolen is an operator who gives the lock to somebody else.
 func TestStolen(t *testing.T) {
 	world(t, func(t *testing.T, f *fake) {

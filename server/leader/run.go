@@ -266,12 +266,19 @@ func (l *Leader) openSession(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.session, l.renewed = id, sent
+	l.setSession(id)
+	l.renewed = sent
 	if err := l.remember(id); err != nil {
 		// Without it a restart after a kill waits for the session to end.
 		l.log.Warn("the session is not kept", "error", err)
 	}
 	return nil
+}
+
+func (l *Leader) setSession(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.session = id
 }
 
 // drop ends the session, and with it the lock, if there is one.
@@ -282,7 +289,7 @@ func (l *Leader) drop(ctx context.Context) error {
 	if err := l.o.Sessions.Destroy(ctx, l.session); err != nil {
 		return err
 	}
-	l.session = ""
+	l.setSession("")
 	if err := l.remember(""); err != nil {
 		l.log.Debug("the session is kept although it has ended", "error", err)
 	}
