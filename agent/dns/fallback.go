@@ -63,8 +63,8 @@ func (s *Server) ask(q *query, want lookup) func(context.Context) []byte {
 		a, foreign := r.resolve()
 		switch {
 		case !foreign:
-			return s.reply(own, v, &a)
-		case len(s.upstreams) == 0 || !own.rd():
+			return s.complete(ctx, own, v, &a)
+		case !s.mayForward(own):
 			a = refused()
 			return s.reply(own, v, &a)
 		}

@@ -70,6 +70,19 @@ func (s *Server) forward(q *query) func(context.Context) []byte {
 	}
 }
 
+// mayForward reports whether an upstream is to be asked for what is not ours.
+func (s *Server) mayForward(q *query) bool {
+	return len(s.upstreams) > 0 && q.rd() && s.near(q.from)
+}
+
+// near reports whether somebody belongs to this site: a server that asks
+// others on behalf of the whole world is used to attack them.
+func (s *Server) near(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() || carrier.Contains(a) ||
+		slices.ContainsFunc(s.nets, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
 // reply packs an answer apart from a worker.
 func (s *Server) reply(q *query, v *view, a *answer) []byte {
 	w := worker{s: s, rnd: newRandom()}
@@ -91,7 +104,7 @@ func cut(reply []byte, q *query) []byte {
 
 // clone copies a query with its packet.
 func (q *query) clone() *query {
-	c := new(query)
+	c := &query{from: q.from}
 	c.parse(slices.Clone(q.packet), q.tcp) // as it did before.
 	return c
 }

@@ -142,7 +142,11 @@ func hasEDE(m *miekg.Msg, code uint16) bool {
 func TestWhatIsOursIsNeverForwarded(t *testing.T) {
 	up := startUpstream(t, nil)
 	s := forwarding(t, up)
+	followed := int32(0)
 	for _, r := range rows() {
+		if r.name == "outside.service.yixia." && r.typ == "A" {
+			followed++ // its target is not ours.
+		}
 		if r.rcode != "REFUSED" && !strings.HasSuffix(r.name, ".arpa.") {
 			ask(t, s, "udp", question(r.name, r.typ))
 		}
@@ -154,14 +158,59 @@ func TestWhatIsOursIsNeverForwarded(t *testing.T) {
 	if got := ask(t, s, "udp", m); got.Rcode != miekg.RcodeRefused {
 		t.Errorf("without RD: %s", got)
 	}
-	if n := up.asks.Load(); n != 0 {
-		t.Errorf("%d questions were forwarded", n)
+	if n := up.asks.Load(); n != followed {
+		t.Errorf("%d questions were forwarded, want %d", n, followed)
 	}
 	for _, name := range []string{"9.9.9.9.in-addr.arpa.", "nobody.", "some.host.example.", "yixia.example."} {
 		if got := ask(t, s, "udp", question(name, "A")); len(got.Answer) != 1 {
 			t.Errorf("%s is not forwarded: %s", name, got)
 		}
 	}
+}
+
+func TestAHostNameIsFollowed(t *testing.T) {
+	up := startUpstream(t, func(m *miekg.Msg, _ string) *miekg.Msg {
+		r := withA(m, "192.0.2.7")
+		if m.Question[0].Qtype != miekg.TypeA || m.Question[0].Name != "db.example.com." {
+			return rcode(m, miekg.RcodeServerFailure)
+		}
+		// By way of one more name, and soon over.
+		alias := &miekg.CNAME{Hdr: miekg.RR_Header{Name: "db.example.com.", Rrtype: miekg.TypeCNAME, Class: 1, Ttl: 3}, Target: "real.example.com."}
+		r.Answer[0].Header().Name = "real.example.com."
+		r.Answer = append([]miekg.RR{alias}, r.Answer...)
+		return r
+	})
+	s := forwarding(t, up)
+	const alias = "outside.service.yixia. 5 IN CNAME db.example.com."
+	for typ, want := range map[string][]string{
+		"A":     {"db.example.com. 3 IN A 192.0.2.7", "outside.service.yixia. 3 IN CNAME db.example.com."},
+		"AAAA":  {alias},
+		"CNAME": {alias},
+	} {
+		for _, network := range []string{"udp", "tcp"} {
+			if got := say(ask(t, s, network, question("outside.service.yixia.", typ)).Answer); !slices.Equal(got, want) {
+				t.Errorf("%s by %s: %q, want %q", typ, network, got, want)
+			}
+		}
+	}
+}
+
+func FuzzAddressesIn(f *testing.F) {
+	b, err := withA(question("a.example.", "A"), "192.0.2.1").Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		for _, qtype := range []uint16{typeA, typeAAAA} {
+			got, _ := addressesIn(in, qtype)
+			for _, a := range got {
+				if a.Is4() != (qtype == typeA) {
+					t.Fatalf("%s is not of type %d", a, qtype)
+				}
+			}
+		}
+	})
 }
 
 func TestForwardByTCP(t *testing.T) {
@@ -204,6 +253,29 @@ func TestALoopEnds(t *testing.T) {
 	}
 	if n := asks.Load(); n != 1 {
 		t.Errorf("the question went around %d times", n)
+	}
+}
+
+func TestStrangersAreNotServed(t *testing.T) {
+	s := idle(t, options())
+	s.nets = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	for addr, want := range map[string]bool{
+		"127.0.0.1": true, "::1": true, "10.1.2.3": true, "::ffff:192.168.7.7": true, "fd00::1": true, "fe80::1%eth0": true,
+		"100.64.1.1": true, "198.51.100.9": true, "198.51.101.9": false, "8.8.8.8": false, "2001:db8::1": false,
+	} {
+		if got := s.near(ip(addr)); got != want {
+			t.Errorf("%s is near: %v, want %v", addr, got, want)
+		}
+	}
+	s.upstreams = []*upstream{{}}
+	nodes, services := sample()
+	apply(t, s, build(t, 1, nodes, services))
+	w := worker{s: s, from: ip("8.8.8.8"), counts: new(counters)}
+	for name, want := range map[string]byte{"www.example.com.": rcodeRefused, "consul-1.node.yixia.": rcodeOK} {
+		reply, wait := w.answer(packet(t, name, "A", nil), false)
+		if wait != nil || reply[3]&0xf != want {
+			t.Errorf("a stranger who asks for %s gets %x", name, reply)
+		}
 	}
 }
 

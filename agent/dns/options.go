@@ -47,8 +47,9 @@ type Options struct {
 	// TTL is how long an answer may be kept, NegativeTTL how long that there
 	// is none, both in whole seconds.
 	TTL, NegativeTTL time.Duration
-	// Forward is whom to ask for all other names, as ip:port, the best first.
-	// Empty: such questions are refused. See Upstreams.
+	// Forward is whom to ask for all other names, as ip:port, the best first,
+	// on behalf of clients on this machine, in its networks and in private
+	// ones. Empty: such questions are refused. See Upstreams.
 	Forward   []string
 	BareNames bool // nodes are answered by their names alone, too.
 	Reverse   Reverse

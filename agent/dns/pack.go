@@ -17,7 +17,8 @@ type record struct {
 type answer struct {
 	rcode   int
 	aa      bool
-	records []record // in any order.
+	records []record     // in any order.
+	chased  []netip.Addr // of the name that a CNAME, the only record, stands for.
 	ttl     uint32
 	soa     bool // the zone's SOA goes into the authority section.
 	zone    int  // bytes at the end of the name that are the zone's.
@@ -108,7 +109,19 @@ func (p packer) sections(b []byte, a *answer, order []int, limit int) []byte {
 		kept = append(kept, len(b))
 		b = append(b, r.data...)
 	}
-	binary.BigEndian.PutUint16(b[6:], uint16(len(kept)))
+	n := len(kept)
+	for _, ip := range a.chased {
+		if n == 0 {
+			break
+		}
+		var ok bool
+		if b, ok = appendAddress(b, ip, kept[0], extraRoom{a.ttl, limit}); !ok {
+			b[2] |= bitTC
+			break
+		}
+		n++
+	}
+	binary.BigEndian.PutUint16(b[6:], uint16(n))
 	if a.soa {
 		if before := len(b); p.fitsSOA(&b, a, limit) {
 			b[9] = 1
@@ -132,7 +145,7 @@ func (p packer) sections(b []byte, a *answer, order []int, limit int) []byte {
 		}
 		told[string(r.data[srvTarget:])] = true
 		var ok bool
-		if b, ok = appendTarget(b, r, at+srvTarget, extraRoom{a.ttl, limit}); !ok {
+		if b, ok = appendAddress(b, r.target, at+srvTarget, extraRoom{a.ttl, limit}); !ok {
 			break
 		}
 		extra++
@@ -157,10 +170,9 @@ type extraRoom struct {
 // maxPointer is the last offset that a name can be referred to at.
 const maxPointer = 0x3fff
 
-// appendTarget writes the address of an SRV record's target, whose name is at
-// offset at.
-func appendTarget(b []byte, r *record, at int, room extraRoom) ([]byte, bool) {
-	ip := r.target.AsSlice()
+// appendAddress writes the address of the name that is at offset at.
+func appendAddress(b []byte, a netip.Addr, at int, room extraRoom) ([]byte, bool) {
+	ip := a.AsSlice()
 	if at > maxPointer || len(b)+12+len(ip) > room.limit {
 		return b, false
 	}

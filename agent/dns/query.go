@@ -1,6 +1,9 @@
 package dns
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 const (
 	headerSize = 12
@@ -62,7 +65,8 @@ const (
 // query is a question as it came, taken apart. It points into the packet.
 type query struct {
 	packet []byte
-	name   []byte // as asked, on the wire.
+	from   netip.Addr // who asks.
+	name   []byte     // as asked, on the wire.
 	qtype  uint16
 	class  uint16
 	edns   bool

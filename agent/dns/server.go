@@ -38,6 +38,7 @@ type Server struct {
 	sockets   []*socket
 	listener  *net.TCPListener
 	upstreams []*upstream
+	nets      []netip.Prefix // that this machine is in.
 	forwards  flights[[]byte]
 	asks      flights[found]
 	askSlots  chan struct{}
@@ -79,6 +80,7 @@ func New(o Options) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
+	s.nets = localNets()
 	if s.upstreams, err = newUpstreams(o.Forward, s.Addr()); err != nil {
 		s.Close()
 		return nil, err
@@ -145,6 +147,7 @@ func (s *Server) keep(ctx context.Context) error {
 // worker is what one goroutine answers with. Its buffers are used again.
 type worker struct {
 	s      *Server
+	from   netip.Addr // who sent the packet.
 	q      query
 	out    []byte
 	rnd    random
@@ -157,6 +160,7 @@ type worker struct {
 func (w *worker) answer(packet []byte, tcp bool) (reply []byte, wait func(context.Context) []byte) {
 	w.counts.queries.Add(1)
 	q := &w.q
+	q.from = w.from
 	switch q.parse(packet, tcp) {
 	case verdictDrop:
 		w.counts.dropped.Add(1)
@@ -225,6 +229,10 @@ func (w *worker) miss(v *view) (reply []byte, wait func(context.Context) []byte)
 	if foreign {
 		return w.foreign(v)
 	}
+	if w.s.chases(q, &a) {
+		s, own := w.s, q.clone()
+		return nil, func(ctx context.Context) []byte { return s.complete(ctx, own, v, &a) }
+	}
 	if len(q.key()) > 0 && !r.volatile {
 		p := w.s.packAll(v, q, &a, &w.rnd)
 		w.s.table.put(p)
@@ -235,7 +243,7 @@ func (w *worker) miss(v *view) (reply []byte, wait func(context.Context) []byte)
 
 // foreign answers a name that is not ours.
 func (w *worker) foreign(v *view) (reply []byte, wait func(context.Context) []byte) {
-	if len(w.s.upstreams) == 0 || !w.q.rd() {
+	if !w.s.mayForward(&w.q) {
 		a := refused()
 		return w.pack(v, &a), nil
 	}

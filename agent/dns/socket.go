@@ -142,6 +142,7 @@ func (s *Server) serveUDP(c *socket, counts *counters) error {
 			continue
 		}
 		info := replyFrom(oob[:oobn])
+		w.from = from.Addr()
 		reply, wait := w.answer(in[:n], false)
 		if wait != nil {
 			info := append([]byte(nil), info...)

@@ -75,6 +75,9 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 		_ = conn.Close() // all that was to be said was said.
 	}()
 	w := worker{s: s, rnd: newRandom(), counts: &s.extra}
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		w.from = a.AddrPort().Addr()
+	}
 	in := make([]byte, 0, minUDP)
 	for {
 		var err error

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"alps/mesh"
@@ -65,14 +66,25 @@ func isSelf(addr, self netip.AddrPort) bool {
 
 // isLocal reports whether an address is one of this machine's.
 func isLocal(a netip.Addr) bool {
+	return slices.ContainsFunc(localNets(), func(p netip.Prefix) bool { return p.Addr() == a })
+}
+
+// localNets returns the addresses of this machine, each with the network that
+// it is in.
+func localNets() []netip.Prefix {
 	list, err := net.InterfaceAddrs()
 	if err != nil {
-		return false
+		return nil
 	}
+	var out []netip.Prefix
 	for _, i := range list {
-		if p, err := netip.ParsePrefix(i.String()); err == nil && p.Addr().Unmap() == a {
-			return true
+		if p, err := netip.ParsePrefix(i.String()); err == nil {
+			out = append(out, netip.PrefixFrom(p.Addr().Unmap(), p.Bits()))
 		}
 	}
-	return false
+	return out
 }
+
+// carrier is what providers use behind their own translation (RFC 6598): as
+// private as the private networks.
+var carrier = netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10)
