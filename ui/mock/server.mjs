@@ -28,6 +28,8 @@ function publish(topic, type, node) {
 }
 
 function select(q) {
+  if (q === "agent=linked") return nodes.filter((n) => n.agent === "linked");
+  if (q?.includes(",")) return q.split(",").map((n) => byName.get(n));
   if (!q || q === "all" || q.startsWith("dc=\"bj-e-01\"")) return nodes;
   if (q.startsWith("dc=")) return [];
   const name = /^name="(.*)"$/.exec(q);
@@ -135,9 +137,10 @@ async function file(res, path) {
 
 createServer(async (req, res) => {
   const at = new URL(req.url, "http://x");
+  if (at.pathname === "/") return res.writeHead(302, { Location: "/ui/" }).end();
   if (!at.pathname.startsWith("/v1/")) return file(res, at.pathname);
   if (!req.headers.authorization && at.pathname !== "/v1/status") return send(res, problem(401, "unauthorized", "it needs a token"));
-  if (req.headers.authorization === "Bearer wrong") return send(res, problem(401, "unauthorized", "the token is not known", "alps token list"));
+  if (req.headers.authorization?.startsWith("Bearer wrong")) return send(res, problem(401, "unauthorized", "the token is not known", "alps token list"));
   if (at.pathname === "/v1/events") {
     res.writeHead(200, { "Content-Type": "text/event-stream" });
     res.write(`: hello\n\nid: mock-${events}\ndata: {"type":"reset"}\n\n`);

@@ -107,7 +107,7 @@ export function Note({ tone = "info", children }: { tone?: "info" | "warn" | "ba
 }
 
 export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
-  return <div class="empty"><p class="title">{title}</p>{children}</div>;
+  return <div class="empty"><p class="said">{title}</p>{children}</div>;
 }
 
 export function Loading() {
