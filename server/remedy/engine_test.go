@@ -680,6 +680,7 @@ func TestSetPoliciesErrors(t *testing.T) {
 	}{
 		"no script":     {func(p *mesh.Policy) { p.Script = "restart-wbe"; p.Origin = "rules.d/web.hcl:12" }, `policy "restart-web" at rules.d/web.hcl:12: there is no script "restart-wbe": no file ` + w.dir + "/restart-wbe/run"},
 		"too many args": {func(p *mesh.Policy) { p.Args = []string{"a", "b"} }, `script "restart-web": 2 arguments are given, it takes 1`},
+		"too little":    {func(p *mesh.Policy) { p.Timeout = 19 * time.Second }, `timeout: the script "restart-web" may need 20s, and gets 19s`},
 		"a bad target":  {func(p *mesh.Policy) { p.Target = "role=" }, "target: "},
 		"no rule":       {func(p *mesh.Policy) { p.Rule = "" }, "a name and a rule"},
 	} {

@@ -100,6 +100,9 @@ func newPolicy(from mesh.Policy, scripts *library.Library) (*policy, error) {
 	if err := script.Manifest.CheckArgs(from.Args); err != nil {
 		return nil, fmt.Errorf("script %q: %w", from.Script, err)
 	}
+	if needs := script.Manifest.Timeout; from.Timeout > 0 && from.Timeout < needs {
+		return nil, fmt.Errorf("timeout: the script %q may need %s, and gets %s", from.Script, needs, from.Timeout)
+	}
 	p := &policy{Policy: from, script: script}
 	if from.Target != "" {
 		if p.target, err = query.Parse(from.Target); err != nil {

@@ -71,6 +71,7 @@ func (r Record) followed(job mesh.JobState, found bool, now time.Time, verify ti
 		return r.failed(now, "the script was not run: the job is %s%s", job.State, because(job.Reason))
 	case mesh.Cancelled, mesh.Unknown:
 		return r.failed(now, "nobody can say what the script did: the job is %s%s", job.State, because(job.Reason))
+	default: // it ran to its end; what came of it, the check says.
 	}
 	r.State, r.JobEnded, r.Told = mesh.RemedyVerifying, now, false
 	r.Deadline = now.Add(verify)

@@ -34,8 +34,9 @@ type Script struct {
 type Manifest struct {
 	Description string
 	Changes     string // what it changes on the node.
-	// Timeout is how long it may need; RunAs the user that it wants to be,
-	// empty for the agent's. A policy that says otherwise wins.
+	// Timeout is how long it may need: a policy may give it more, not less.
+	// RunAs is the user that it wants to be, empty for the agent's; a policy
+	// that names another wins.
 	Timeout    time.Duration
 	RunAs      string
 	Parameters []Parameter // in the order of the arguments.

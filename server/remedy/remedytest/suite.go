@@ -1,6 +1,7 @@
 package remedytest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -58,11 +59,11 @@ func list(t *testing.T, s remedy.Store, f remedy.Filter) []remedy.Record {
 }
 
 func ids(runs []remedy.Record) string {
-	out := ""
+	var out strings.Builder
 	for _, r := range runs {
-		out += string(r.ID)
+		out.WriteString(string(r.ID))
 	}
-	return out
+	return out.String()
 }
 
 func testRoundTrip(t *testing.T, s remedy.Store) {
