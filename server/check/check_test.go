@@ -92,6 +92,14 @@ func TestBelief(t *testing.T) {
 			{"long enough", wait(40 * time.Second), "unknown by catalog, agent lost"},
 			{"it speaks", fullOf(passing), "passing by link"},
 		},
+		"a lost agent's check is deleted": {
+			{"listed", list(machine(ok)), "nothing"},
+			{"first report", fullOf(critical), "critical by link"},
+			{"its link and its check are gone", list(dead(machine(ok))), "critical by link"},
+			{"long enough", wait(40 * time.Second), "unknown by catalog, agent lost"},
+			{"which the inventory shows as passing", list(unlinked(machine(ok))), "unknown by catalog, agent lost"},
+			{"a word of the agent", list(with(unlinked(machine(ok)), cc(mesh.AgentCheck, passing, "alive"))), "passing by catalog"},
+		},
 		"the machine is off": {
 			{"listed", list(machine(bad)), "nothing"},
 			{"first report", fullOf(critical), "critical by link"},

@@ -52,12 +52,11 @@ const (
 type moment struct {
 	now    time.Time
 	frozen bool // the catalog is not believed.
-	lostIn time.Duration
 }
 
 // judgeNode judges every check of a node.
 func (s *Store) judgeNode(n *node, now time.Time, out *news) {
-	m := moment{now: now, frozen: s.frozen(n.dc, now), lostIn: s.o.AgentLost}
+	m := moment{now: now, frozen: s.frozen(n.dc, now)}
 	n.assess(now, s.o.AgentLost, m.frozen)
 	n.due = time.Time{}
 	if gone, due := n.leaving(m); gone || !due.IsZero() {
@@ -137,7 +136,7 @@ func (s *Store) forget(n *node, out *news) {
 
 // judge judges one check and keeps what has come of it.
 func (s *Store) judge(n *node, id string, now time.Time, out *news) {
-	m := moment{now: now, frozen: s.frozen(n.dc, now), lostIn: s.o.AgentLost}
+	m := moment{now: now, frozen: s.frozen(n.dc, now)}
 	old := n.find(id)
 	o := n.opinion(id, old, m)
 	n.wake(o.due)
@@ -305,7 +304,7 @@ func (n *node) ofCatalog(c *mesh.Check, old *belief, m moment) opinion {
 	case n.lost:
 		lost = true
 	case !n.vouched():
-		return opinion{due: n.doubt.Add(m.lostIn)}
+		return opinion{} // judged again when the agent is lost, or tells of all its checks.
 	}
 	return opinion{
 		verdict: say, status: status, lost: lost, source: mesh.SourceCatalog,

@@ -141,10 +141,12 @@ func (n *node) serfAlive() bool {
 
 // vouched reports whether the catalog shows that the agent lives. Its check
 // expires by the clock of the node's Consul agent; where that is gone as well,
-// the catalog shows what was.
+// the catalog shows what was. The inventory shows a check that has left the
+// lists of bad ones as passing, without output, even one that was deleted: an
+// agent that was lost is not found again by that.
 func (n *node) vouched() bool {
 	c := n.listed(mesh.AgentCheck)
-	return c != nil && c.Status == mesh.HealthPassing && n.serfAlive()
+	return c != nil && c.Status == mesh.HealthPassing && n.serfAlive() && (!n.lost || c.Output != "")
 }
 
 // assess works out whether the agent is lost, and reports whether that is
