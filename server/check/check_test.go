@@ -126,7 +126,8 @@ func TestBelief(t *testing.T) {
 		"a check of the catalog alone": {
 			{"listed", list(machine(bad)), "nothing"},
 			{"the agent does not know it", func(t *testing.T, r *rig, s *speaker) { s.full(t, r, nil) }, "nothing"},
-			{"it is not about to", wait(25 * time.Second), "critical by catalog"},
+			{"it may be about to", wait(40 * time.Second), "nothing"},
+			{"it is not", wait(10 * time.Second), "critical by catalog"},
 			{"TTL expired means what it says", list(machine(cc("web", critical, expired))), "critical by catalog"},
 			{"no more", list(machine()), "nothing"},
 		},
@@ -154,7 +155,18 @@ func TestBelief(t *testing.T) {
 			{"first report", fullOf(passing), "passing by link"},
 			{"time goes by", wait(10 * time.Second), "passing by link"},
 			{"another", func(t *testing.T, r *rig, s *speaker) { s.full(t, r, map[string]mesh.Health{"other": passing}) }, "passing by link"},
-			{"the rest does not come", wait(7 * time.Second), "nothing"},
+			{"it is not run again", wait(60 * time.Second), "nothing"},
+		},
+		"an agent starts again, and has not run its checks yet": {
+			{"listed", list(machine(bad)), "nothing"},
+			{"first report", fullOf(critical), "critical by link"},
+			{"another run", func(t *testing.T, r *rig, s *speaker) {
+				s.boot, s.seq = "0000000200000000", make(map[string]uint64)
+				s.full(t, r, nil)
+			}, "critical by link"},
+			{"in a moment", wait(20 * time.Second), "critical by link"},
+			{"it has run", says(passing), "passing by link"},
+			{"and stays", wait(30 * time.Second), "passing by link"},
 		},
 		"a full report comes in two": {
 			{"listed", list(machine(ok)), "nothing"},
@@ -162,7 +174,7 @@ func TestBelief(t *testing.T) {
 			{"time goes by", wait(10 * time.Second), "passing by link"},
 			{"another", func(t *testing.T, r *rig, s *speaker) { s.full(t, r, map[string]mesh.Health{"other": passing}) }, "passing by link"},
 			{"its second part", says(passing), "passing by link"},
-			{"later", wait(10 * time.Second), "passing by link"},
+			{"later", wait(60 * time.Second), "passing by catalog"},
 		},
 		"the node leaves": {
 			{"listed", list(machine(ok)), "nothing"},

@@ -23,7 +23,7 @@ const (
 	// are read from the catalog; strangerAfter how long a check that it does
 	// not know: it may be about to run it for the first time.
 	firstWord     = time.Minute
-	strangerAfter = 20 * time.Second
+	strangerAfter = fullGrace
 	// leaves is how long a node may be missing from Consul before its checks
 	// are no more. One that has left goes at once.
 	leaves = time.Minute

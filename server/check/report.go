@@ -40,9 +40,14 @@ type heard struct {
 	missed time.Time
 }
 
-// fullGrace is how long what a full report lacks may still come: one that is
-// too long for a message is followed by the rest.
-const fullGrace = 5 * time.Second
+const (
+	// partsWithin is how close the parts of a full report come that is too long
+	// for one message.
+	partsWithin = 5 * time.Second
+	// fullGrace is how long what a full report lacks may still come: an agent
+	// that has just started tells of a check when it has run.
+	fullGrace = 45 * time.Second
+)
 
 // validate checks a report against the limits.
 func validate(r *mesh.CheckReport) error {
@@ -134,7 +139,7 @@ func (a *agent) take(boot string, r *mesh.CheckReport, now time.Time) (touched [
 	if r.Full {
 		a.full = true
 		for id, h := range a.checks {
-			if fresh || now.Sub(h.at) > fullGrace {
+			if fresh || now.Sub(h.at) > partsWithin {
 				h.missed = now
 				touched = append(touched, id)
 			}
