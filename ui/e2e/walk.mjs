@@ -66,7 +66,7 @@ const steps = {
     await tab("SERVICES");
     await p.click(".master [role=listitem] a");
     await p.waitForSelector(".detail h1");
-    await p.waitForSelector(".names code");
+    await p.waitForSelector(".detail h2 >> text=DNS names");
     await shot("service");
     await p.click("[data-expand]");
     await p.waitForSelector(".inline li");

@@ -91,7 +91,12 @@ function Stale({ status }: { status: Status | undefined }) {
   return (
     <div aria-live="polite" class="banners">
       {since > 0 && <p class="banner bad"><Icon shape="warn" /><span title={absolute(since)}>{t("stale", { at: clock(since) })}</span></p>}
-      {problems.map((p) => <p key={p} class="banner warn"><Icon shape="warn" /><span>{p}</span></p>)}
+      {problems.length > 0 && (
+        <details class="banner warn">
+          <summary><Icon shape="warn" /><span class="cut">{t("problems", { n: problems.length, first: problems[0]! })}</span></summary>
+          {problems.map((p) => <p key={p}>{p}</p>)}
+        </details>
+      )}
     </div>
   );
 }

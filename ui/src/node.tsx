@@ -79,6 +79,13 @@ function Checks({ node }: { node: Node }) {
       ? { ...c, status: state.status, notes: c.notes || state.result.notes || "", output: state.result.output || c.output || "", since: state.since, state }
       : c;
   });
+  // What is checked and is not in Consul's catalog, or not yet, is shown too.
+  const listed = new Set(list.map((c) => c.id));
+  for (const s of known.values()) {
+    if (listed.has(s.result.check)) continue;
+    const r = s.result;
+    list.push({ id: r.check, name: r.name, status: s.status, service: r.service ?? "", notes: r.notes ?? "", output: r.output ?? "", since: s.since, state: s });
+  }
   list.sort((a, b) => rank(a.status) - rank(b.status) || a.name.localeCompare(b.name));
   return (
     <Section title={t("checks")} count={list.length}>
@@ -103,7 +110,7 @@ function CheckLine({ check: c, node }: { check: Shown; node: string }) {
         <span class="end dim small">
           {c.since && <>{t("since")} <Ago at={c.since} /></>}
           {r && r.took > 0 && <> · {nanos(r.took)}</>}
-          {r && c.state?.source === "link" && <RunNow check={c.id} node={node} />}
+          {r && c.state?.source === "link" && r.kind && <RunNow check={c.id} node={node} />}
         </span>
       </div>
       {c.notes && <p class="dim">{c.notes}</p>}

@@ -116,7 +116,7 @@ function Detail({ name, dc }: { name: string; dc: string }) {
         <p>{healthParts(s).filter((p) => p.n > 0).map((p) => <span key={p.label} class={`tallied ${p.tone}`}>{p.label} <b>{p.n}</b></span>)}</p>
       </div>
       <Section title={t("dns.names")}>
-        <ul class="names">{s.dns.map((d) => <li key={d}><code>{d}</code><CopyButton text={d} /></li>)}</ul>
+        {s.dns.length === 0 ? <Empty title={t("dns.none")} /> : <ul class="names">{s.dns.map((d) => <li key={d}><code>{d}</code><CopyButton text={d} /></li>)}</ul>}
       </Section>
       <Section title={t("instances")} count={list.length}>
         <ul class="cards">
