@@ -51,6 +51,7 @@ type world struct {
 	submitErr error
 	onSubmit  func(remedy.Submission) // nil: nobody looks.
 	noteErr   error
+	slow      time.Duration // how long a note takes.
 
 	notes  []string
 	cries  []string
@@ -189,6 +190,7 @@ func (w *world) Note(_ context.Context, id mesh.IncidentID, ev mesh.IncidentEven
 	if w.noteErr != nil {
 		return w.noteErr
 	}
+	time.Sleep(w.slow)
 	return w.effect(func() { w.notes = append(w.notes, string(id)+" "+ev.Text) })
 }
 

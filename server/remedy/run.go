@@ -27,6 +27,9 @@ type Record struct {
 	// JobEnded is when the server learned that the job has ended. Only a result
 	// that was received later proves anything.
 	JobEnded time.Time
+	// Reopened is how often the incident had been reopened when it was decided:
+	// what was said before that is said again.
+	Reopened int
 	// Told: what is to be told of its State was told.
 	Told bool
 }

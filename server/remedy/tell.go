@@ -19,25 +19,45 @@ type tale struct {
 	called, noted, audited bool
 }
 
-// tell tells what is waiting and notes that it was. What cannot be told now is
-// told later, and the states of one run in their order.
+// tellFor bounds how long one turn tells: after a storm there is much to say,
+// and whoever is acted for meanwhile must not wait for it.
+const tellFor = 250 * time.Millisecond
+
+// fewErrors are enough to say what is wrong.
+const fewErrors = 3
+
+// tell tells what is waiting and notes that it was: first to those who are
+// called, then to the record. What cannot be told now is told later, and the
+// states of one run in their order.
 func (w *work) tell(ctx context.Context) error {
 	var errs []error
+	for i := range w.tales {
+		if err := w.call(ctx, &w.tales[i]); err != nil && len(errs) < fewErrors {
+			errs = append(errs, err)
+		}
+	}
 	var told []Record
 	waits := make(map[mesh.RemedyRunID]bool)
 	rest := w.tales[:0]
+	began := time.Now()
 	for _, t := range w.tales {
-		if !waits[t.r.ID] {
-			err := w.say(ctx, &t)
-			if err == nil {
-				t.r.Told = true
-				told = append(told, t.r)
-				continue
+		if late := time.Since(began) > tellFor; late || waits[t.r.ID] {
+			rest = append(rest, t)
+			if late {
+				w.e.Kick() // it goes on in the next turn.
 			}
-			errs = append(errs, fmt.Errorf("tell of run %s: %w", t.r.ID, err))
-			waits[t.r.ID] = true
+			continue
 		}
-		rest = append(rest, t)
+		if err := w.record(ctx, &t); err != nil {
+			if len(errs) < fewErrors {
+				errs = append(errs, err)
+			}
+			waits[t.r.ID] = true
+			rest = append(rest, t)
+			continue
+		}
+		t.r.Told = true
+		told = append(told, t.r)
 	}
 	w.tales = rest
 	return errors.Join(append(errs, w.noteTold(ctx, told))...)
@@ -58,30 +78,44 @@ func (w *work) noteTold(ctx context.Context, told []Record) error {
 	return w.e.o.Store.PutRemedyRuns(ctx, w.term, told)
 }
 
-// say tells one tale: first to who is called, then to the record.
-func (w *work) say(ctx context.Context, t *tale) error {
-	o := &w.e.o
-	for _, s := range []struct {
-		wanted bool
-		done   *bool
-		do     func() error
-	}{
-		{t.call, &t.called, func() error { return o.Incidents.Escalate(ctx, t.r.Incident, w.receivers(t.r.Policy), w.cry(&t.r)) }},
-		{true, &t.noted, func() error { return o.Incidents.Note(ctx, t.r.Incident, event(&t.r)) }},
-		{true, &t.audited, func() error { return o.Audit(ctx, audit(&t.r)) }},
-	} {
-		if !s.wanted || *s.done {
-			continue
-		}
-		if !w.leads() {
-			return errDeposed
-		}
-		// An incident that is no more has no story, and nobody is called for it.
-		if err := s.do(); err != nil && mesh.CodeOf(err) != mesh.NotFound {
-			return err
-		}
-		*s.done = true
+// call calls the human that a tale is for.
+func (w *work) call(ctx context.Context, t *tale) error {
+	if !t.call {
+		return nil
 	}
+	return w.once(&t.called, "call somebody for", t, func() error {
+		return w.e.o.Incidents.Escalate(ctx, t.r.Incident, w.receivers(t.r.Policy), w.cry(&t.r))
+	})
+}
+
+// record writes a tale down, when whoever it is for was called.
+func (w *work) record(ctx context.Context, t *tale) error {
+	if t.call && !t.called {
+		return errUncalled
+	}
+	err := w.once(&t.noted, "note", t, func() error { return w.e.o.Incidents.Note(ctx, t.r.Incident, event(&t.r)) })
+	if err != nil {
+		return err
+	}
+	return w.once(&t.audited, "audit", t, func() error { return w.e.o.Audit(ctx, audit(&t.r)) })
+}
+
+// errUncalled is about a tale that waits; why was said when it was called.
+var errUncalled = errors.New("a human is not called yet")
+
+// once does one part of a tale that was not done before.
+func (w *work) once(done *bool, what string, t *tale, do func() error) error {
+	if *done {
+		return nil
+	}
+	if !w.leads() {
+		return errDeposed
+	}
+	// An incident that is no more has no story, and nobody is called for it.
+	if err := do(); err != nil && mesh.CodeOf(err) != mesh.NotFound {
+		return fmt.Errorf("%s run %s: %w", what, t.r.ID, err)
+	}
+	*done = true
 	return nil
 }
 

@@ -36,17 +36,23 @@ type pair struct {
 
 // word is what a policy last had to say about an incident.
 type word struct {
-	last    mesh.RemedyRun
+	last    Record
 	stormed time.Time // when it was last refused for a storm.
 }
 
-func (w *word) hear(r mesh.RemedyRun) {
+func (w *word) hear(r Record) {
 	if !r.Decided.Before(w.last.Decided) {
 		w.last = r
 	}
 	if r.State == mesh.RemedyRefused && r.Guard == string(GuardStorm) && r.Decided.After(w.stormed) {
 		w.stormed = r.Decided
 	}
+}
+
+// again reports whether a policy has just said that about an incident, in that
+// state and by that guard, and the incident was not reopened since.
+func (w *word) again(state mesh.RemedyState, guard Guard, i *mesh.Incident) bool {
+	return w.last.State == state && w.last.Guard == string(guard) && w.last.Reopened == i.Reopened
 }
 
 func compare[T cmp.Ordered](a, b T) int { return cmp.Compare(a, b) }
@@ -181,13 +187,13 @@ func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst 
 	switch {
 	case v.quiet():
 		return nil, nil
-	case v.Reason != "" && said.last.State == mesh.RemedyRefused && said.last.Guard == string(v.Guard):
+	case v.Reason != "" && said.again(mesh.RemedyRefused, v.Guard, i):
 		return nil, nil
 	case v.Reason != "":
 		r = r.refused(v, c.Now)
 	case effective(p.Mode, w.setup.limit) == mesh.RemedyAuto:
 		r.State, r.Deadline = mesh.RemedyDecided, c.Now.Add(submitWithin)
-	case said.last.State == mesh.RemedyObserved:
+	case said.again(mesh.RemedyObserved, "", i):
 		return nil, nil
 	default:
 		r.State, r.Ended = mesh.RemedyObserved, c.Now
@@ -217,7 +223,7 @@ func newRecord(p *policy, c *Case) Record {
 	r := Record{RemedyRun: mesh.RemedyRun{
 		ID: mesh.NewJobID(), Policy: p.Name, Incident: i.ID, DC: i.DC, Node: i.Node, Check: i.Check,
 		Script: p.Script, Decided: c.Now,
-	}}
+	}, Reopened: i.Reopened}
 	if c.Check != nil {
 		r.Before = *c.Check
 	}
@@ -234,13 +240,13 @@ func (w *work) listen(ctx context.Context, id mesh.IncidentID) error {
 		return err
 	}
 	for _, r := range slices.Backward(runs) {
-		w.hear(r.RemedyRun)
+		w.hear(r)
 	}
 	w.heard[id] = true
 	return nil
 }
 
-func (w *work) hear(r mesh.RemedyRun) {
+func (w *work) hear(r Record) {
 	k := pair{r.Policy, r.Incident}
 	said := w.words[k]
 	said.hear(r)
@@ -272,7 +278,7 @@ func (w *work) leads() bool {
 }
 
 func (w *work) remember(r Record) {
-	w.hear(r.RemedyRun)
+	w.hear(r)
 	if !r.State.Ended() {
 		w.open = &r
 	} else if w.open != nil && w.open.ID == r.ID {

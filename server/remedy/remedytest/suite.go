@@ -70,7 +70,7 @@ func testRoundTrip(t *testing.T, s remedy.Store) {
 	r := record("a", mesh.RemedyDecided, 0)
 	put(t, s, 1, r)
 	r.State, r.Started, r.Deadline = mesh.RemedyVerifying, noon.Add(time.Second), noon.Add(time.Minute)
-	r.JobEnded, r.Told = noon.Add(2*time.Second), true
+	r.JobEnded, r.Reopened, r.Told = noon.Add(2*time.Second), 2, true
 	r.Job = mesh.JobState{State: mesh.Failed, Reason: "it said no", Code: 3, Woke: "event"}
 	put(t, s, 1, r)
 	if diff := cmp.Diff([]remedy.Record{r}, list(t, s, remedy.Filter{})); diff != "" {
