@@ -32,6 +32,7 @@ func benches() []bench {
 		{"exec", "alps exec beside consul exec", benchExec},
 		{"agent", "an idle agent", benchAgent},
 		{"link", "1,000 agents on one server", benchLink},
+		{"dns", "names on one core, beside Consul", benchDNS},
 	}
 }
 
@@ -48,6 +49,9 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[0] == floorVerb {
 		return serveFloor(args[1], os.Stdin, os.Stdout)
+	}
+	if len(args) == 1 && args[0] == dnsVerb {
+		return serveDNS(ctx, os.Stdin, os.Stdout)
 	}
 	alps, err := filepath.Abs(filepath.Join("bin", "alps"))
 	if err != nil {

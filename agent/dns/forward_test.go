@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -372,6 +373,8 @@ func TestConsulIsAskedWhileNoServerIsLinked(t *testing.T) {
 		{name: "fresh.", typ: "A", answer: []string{"fresh. 5 IN A 10.5.5.5"}},
 		{name: "new.service.dc-unseen.yixia.", typ: "A", answer: []string{"new.service.dc-unseen.yixia. 5 IN A 10.5.5.5"}},
 		{name: "nobody.node.yixia.", typ: "A", rcode: "NXDOMAIN"},
+		{name: "x?y/z.node.yixia.", typ: "A", rcode: "NXDOMAIN"},
+		{name: "a/b.service.yixia.", typ: "A", rcode: "NXDOMAIN"},
 		{name: "nobody.", typ: "A", answer: []string{"nobody. 77 IN A 192.0.2.1"}},
 		{name: "consul-1.node.yixia.", typ: "A", answer: []string{"consul-1.node.yixia. 5 IN A 10.0.0.1"}},
 	} {
@@ -410,6 +413,29 @@ func TestNoViewAtAll(t *testing.T) {
 	}
 	if got := ask(t, s, "udp", question("yixia.", "SOA")); len(got.Answer) != 1 {
 		t.Errorf("the apex: %s", got)
+	}
+}
+
+// TestWhoWaitsHoldsUpNobody asks, on one connection, for what an upstream is
+// slow to answer, and then for what is known.
+func TestWhoWaitsHoldsUpNobody(t *testing.T) {
+	gate := make(chan struct{})
+	up := startUpstream(t, func(m *miekg.Msg, _ string) *miekg.Msg { <-gate; return withA(m, "192.0.2.1") })
+	s := forwarding(t, up)
+	conn := dial(t, s, "tcp")
+	for i, name := range []string{"slow.example.", "consul-1.node.yixia."} {
+		b := packet(t, name, "A", func(m *miekg.Msg) { m.Id = uint16(i) })
+		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []byte{1, 0} {
+		if b := readTCP(t, conn); b[1] != want {
+			t.Errorf("reply %d came, want %d", b[1], want)
+		}
+		if want == 1 {
+			close(gate)
+		}
 	}
 }
 

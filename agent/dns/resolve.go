@@ -209,9 +209,7 @@ func (r *resolver) lookupNode(dc, name string) (zone.Node, bool) {
 	if r.found != nil && r.found.want == want && r.found.ok {
 		return r.found.node, true
 	}
-	if r.missed.name == "" {
-		r.missed = want
-	}
+	r.miss(want)
 	return zone.Node{}, false
 }
 
@@ -223,10 +221,16 @@ func (r *resolver) lookupService(dc, name string) (zone.Service, bool) {
 	if r.found != nil && r.found.want == want && r.found.ok {
 		return r.found.service, true
 	}
-	if r.missed.name == "" {
+	r.miss(want)
+	return zone.Service{}, false
+}
+
+// miss remembers the first lookup that found nothing. A name that cannot exist
+// is none that Consul could know.
+func (r *resolver) miss(want lookup) {
+	if r.missed.name == "" && zone.CheckLabel("datacenter", want.dc) == nil && zone.CheckName("name", want.name) == nil {
 		r.missed = want
 	}
-	return zone.Service{}, false
 }
 
 func (r *resolver) node(d *domain, dc, name string) answer {

@@ -1,11 +1,11 @@
 package dns
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -98,30 +98,66 @@ func (s *Server) listenUDP(addr netip.AddrPort) error {
 	return nil
 }
 
+// openSocket binds one socket that shares its address with the others.
 func openSocket(addr netip.AddrPort) (*socket, error) {
-	wildcard := addr.Addr().IsUnspecified()
-	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var err error
-		return errors.Join(raw.Control(func(fd uintptr) { err = setOptions(int(fd), addr.Addr(), wildcard) }), err)
-	}}
-	pc, err := lc.ListenPacket(context.Background(), network("udp", addr.Addr()), addr.String()) //nolint:forbidigo // binding does not block.
+	family, sa, err := sockaddr(addr)
 	if err != nil {
 		return nil, err
 	}
-	conn := pc.(*net.UDPConn)             // what ListenPacket returns for UDP.
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), "udp")
+	// What is used is a duplicate.
+	defer f.Close()
+	wildcard := addr.Addr().IsUnspecified()
+	if err := setOptions(fd, addr.Addr(), wildcard); err != nil {
+		return nil, os.NewSyscallError("setsockopt", err)
+	}
+	if err := unix.Bind(fd, sa); err != nil {
+		return nil, os.NewSyscallError("bind", err)
+	}
+	pc, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, err
+	}
+	conn := pc.(*net.UDPConn)             // what FilePacketConn returns for UDP.
 	_ = conn.SetReadBuffer(receiveBuffer) // the kernel may allow less.
 	return &socket{conn: conn, addr: addr, wildcard: wildcard}, nil
 }
 
-func setOptions(fd int, addr netip.Addr, wildcard bool) error {
+func sockaddr(addr netip.AddrPort) (family int, sa unix.Sockaddr, err error) {
+	a := addr.Addr()
+	if a.Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: a.As4()}, nil
+	}
+	six := &unix.SockaddrInet6{Port: int(addr.Port()), Addr: a.As16()}
+	if a.Zone() != "" {
+		i, err := net.InterfaceByName(a.Zone())
+		if err != nil {
+			return 0, nil, err
+		}
+		six.ZoneId = uint32(i.Index)
+	}
+	return unix.AF_INET6, six, nil
+}
+
+func setOptions(fd int, a netip.Addr, wildcard bool) error {
 	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-	if !wildcard || err != nil {
+	switch {
+	case err != nil:
 		return err
+	case a.Is4() && wildcard:
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	case a.Is4():
+		return nil
+	case !wildcard:
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
-	if addr.Is6() {
-		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-	}
-	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	return errors.Join( // [::] is for both families.
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0),
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1))
 }
 
 // serveUDP answers what comes in on one socket.
