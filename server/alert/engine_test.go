@@ -317,6 +317,36 @@ func TestRulesChange(t *testing.T) {
 	}, webDown)
 }
 
+// TestRuleAboutAnotherCheck sees that an open incident follows its check also
+// when its rule is about another one by now.
+func TestRuleAboutAnotherCheck(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.web(critical)
+		changed := webDown
+		changed.Check = "web2"
+		r.rules(changed)
+		pass(time.Minute)
+		r.only(mesh.IncidentOpen)
+		r.web(passing)
+		pass(time.Minute)
+		r.only(mesh.IncidentClosed)
+	}, webDown)
+}
+
+// TestLateNews sees that what was queued before all checks were read does not
+// open what has recovered since.
+func TestLateNews(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.web(critical)
+		late := state("n1", "web", critical)
+		r.web(passing)
+		r.only(mesh.IncidentClosed)
+		r.engine.Observe(late)
+		pass(time.Second)
+		r.only(mesh.IncidentClosed)
+	}, webDown)
+}
+
 func TestGone(t *testing.T) {
 	bubble(t, func(r *rig) {
 		drop := func() {
@@ -424,7 +454,7 @@ func TestLease(t *testing.T) {
 			r.set(state("n2", "web", critical))
 			pass(time.Second)
 			r.set(state("n2", "web", passing))
-			pass(time.Minute)
+			pass(2 * time.Second) // all checks are read again later than this.
 			if _, err := r.engine.Ack(t.Context(), "00000000000000ff", "ann", ""); mesh.CodeOf(err) != mesh.Unavailable {
 				t.Errorf("ack without the lease: %v", err)
 			}
@@ -433,6 +463,29 @@ func TestLease(t *testing.T) {
 			pass(2 * time.Second)
 			if i := r.only(mesh.IncidentOpen); i.Node != "n1" {
 				t.Errorf("got %+v", i)
+			}
+		}, webDown)
+	})
+	t.Run("a new term begins with what the store has", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.web(critical)
+			i := r.only(mesh.IncidentOpen)
+			rec, err := r.store.IncidentRecord(t.Context(), i.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Another leader has it acknowledged.
+			rec.Status, rec.AckedBy = mesh.IncidentAcked, "bob"
+			if err := r.store.SaveIncidents(t.Context(), 2, []alert.Change{{Record: rec}}); err != nil {
+				t.Fatal(err)
+			}
+			r.lease(3, true)
+			pass(time.Second)
+			if _, err := r.engine.Ack(t.Context(), i.ID, "ann", ""); err == nil || !strings.Contains(err.Error(), "bob") {
+				t.Errorf("ack of what bob has: %v", err)
+			}
+			if _, err := r.engine.Comment(t.Context(), i.ID, "ann", "bob has it"); err != nil {
+				t.Errorf("comment in the new term: %v", err)
 			}
 		}, webDown)
 	})

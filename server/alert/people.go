@@ -140,6 +140,10 @@ func (e *Engine) change(ctx context.Context, id mesh.IncidentID, fn func(*outcom
 	if err := e.save(ctx, []*outcome{&o}); err != nil {
 		return mesh.Incident{}, err
 	}
+	if o.Record.open() { // how its check is may be news to it.
+		e.wakes.set(o.Record.key(), time.Now())
+		e.inbox.ring()
+	}
 	return e.o.Store.Incident(ctx, string(id))
 }
 

@@ -41,9 +41,18 @@ func (c *checks) Get(_ string, node mesh.NodeName, check string) (mesh.CheckStat
 	return s, ok
 }
 
+// tester is a test, of this kind or rapid's.
+type tester interface {
+	Helper()
+	Context() context.Context
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // rig is an engine in a bubble of synctest with everything that it needs.
 type rig struct {
-	t      *testing.T
+	t      tester
 	store  *alerttest.Store
 	checks *checks
 	engine *alert.Engine
@@ -53,7 +62,7 @@ type rig struct {
 	events []mesh.Incident
 	kicks  int
 	stop   func()
-	opts   func(*alert.Options)
+	opts   func(*alert.Options) // changes the options, if set.
 }
 
 var webDown = mesh.Rule{Name: "web-down", Check: "web", Severity: "critical", Notify: []string{"ops"}}
@@ -62,11 +71,15 @@ var webDown = mesh.Rule{Name: "web-down", Check: "web", Severity: "critical", No
 func bubble(t *testing.T, fn func(*rig), rules ...mesh.Rule) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, store: new(alerttest.Store), checks: &checks{states: make(map[[2]string]mesh.CheckState)}, term: 1, leads: true}
+		r := newRig(t)
 		r.start(rules...)
 		defer func() { r.stop() }()
 		fn(r)
 	})
+}
+
+func newRig(t tester) *rig {
+	return &rig{t: t, store: new(alerttest.Store), checks: &checks{states: make(map[[2]string]mesh.CheckState)}, term: 1, leads: true}
 }
 
 // start makes a new engine over the same store, as a restart does.

@@ -128,6 +128,9 @@ func (o *outcome) consider(known bool, l *look) {
 			o.Record.Health, o.Record.Output = l.state.Status, l.state.Result.Output
 			o.refresh(l)
 			o.reopened(l.now, self, describe(&l.state), l.rule.Notify)
+			if l.state.Result.Flapping {
+				o.flap(l)
+			}
 		default:
 			o.opened(l)
 		}

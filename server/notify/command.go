@@ -108,9 +108,19 @@ func (c *command) judge(err error, words string) error {
 func environment(m *Message, d *Document) []string {
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for _, kv := range [][2]string{
-		{"STATUS", d.Status}, {"KIND", string(d.Kind)}, {"TEXT", d.Text}, {"INCIDENT", d.Incident}, {"DELIVERY", m.ID},
-		{"RULE", d.Rule}, {"SEVERITY", d.Severity}, {"SUMMARY", d.Summary}, {"DC", d.DC}, {"NODE", d.Node},
-		{"CHECK", d.Check}, {"SERVICE", d.Service}, {"URL", d.URL},
+		{"STATUS", d.Status},
+		{"KIND", string(d.Kind)},
+		{"TEXT", d.Text},
+		{"INCIDENT", d.Incident},
+		{"DELIVERY", m.ID},
+		{"RULE", d.Rule},
+		{"SEVERITY", d.Severity},
+		{"SUMMARY", d.Summary},
+		{"DC", d.DC},
+		{"NODE", d.Node},
+		{"CHECK", d.Check},
+		{"SERVICE", d.Service},
+		{"URL", d.URL},
 	} {
 		env = append(env, "ALPS_"+kv[0]+"="+strings.ReplaceAll(kv[1], "\x00", ""))
 	}

@@ -255,6 +255,87 @@ func TestOneSlowReceiver(t *testing.T) {
 	})
 }
 
+// TestOrderWhileSending sees that what comes while one of its incident is
+// being sent waits for it.
+func TestOrderWhileSending(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.ops.set(func(context.Context, notify.Message) error {
+			time.Sleep(5 * time.Second)
+			return nil
+		})
+		r.put(firing(1))
+		r.put(resolved(1))
+		r.put(firing(1))
+		pass(4 * time.Second)
+		if n := r.ops.tried(); n != 1 {
+			t.Errorf("%d sent at once", n)
+		}
+		pass(time.Minute)
+		want(t, r.ops, id(1, 1), id(1, 2), id(1, 3))
+		if n := r.ops.tried(); n != 3 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+// TestOneAsksForAll sees that a receiver that is down is asked by one delivery
+// at a time.
+func TestOneAsksForAll(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.ops.set(down)
+		var list []notify.Delivery
+		for n := range 50 {
+			list = append(list, firing(n))
+		}
+		r.put(list...)
+		first := r.ops.tried()
+		pass(time.Minute)
+		if n := r.ops.tried(); first > 4 || n-first < 3 || n-first > 12 {
+			t.Errorf("asked %d times at once, then %d times in a minute", first, n-first)
+		}
+		r.ops.set(nil)
+		pass(2 * time.Minute)
+		if n := len(r.ops.got()); n != 50 {
+			t.Errorf("took %d of 50", n)
+		}
+	})
+}
+
+// TestLeaseLostOnTheWay sees that the lease is asked for again right before
+// the receiver is.
+func TestLeaseLostOnTheWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outbox, ops := new(notifytest.Outbox), new(phone)
+		outbox.Put(t, 1, firing(1))
+		asked := 0
+		e, err := notify.New(notify.Options{
+			Outbox:    outbox,
+			NewSender: func(mesh.Receiver) (notify.Sender, error) { return ops, nil },
+			Lease: func() (uint64, bool) { // held at the first look alone.
+				asked++
+				return 1, asked == 1
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.SetReceivers([]mesh.Receiver{{Name: "ops"}}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- e.Run(ctx) }()
+		synctest.Wait()
+		if n := ops.tried(); n != 0 {
+			t.Errorf("sent %d times without the lease", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestRefused(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.ops.set(func(_ context.Context, m notify.Message) error {

@@ -120,7 +120,7 @@ func (w *webhook) failure(err error) error {
 func retryAfter(text string, now time.Time) (time.Duration, bool) {
 	text = strings.TrimSpace(text)
 	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(n) * time.Second, true //nolint:gosec // 31 bits.
+		return time.Duration(n) * time.Second, true
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return max(0, at.Sub(now)), true
