@@ -3,6 +3,7 @@ package remedy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -155,10 +156,10 @@ func (e *Engine) prune(before time.Time) {
 // reread replaces what is known of the incidents. What OnIncident was told
 // while the list was made is newer than the list.
 func (e *Engine) reread(ctx context.Context, s *setup) error {
-	began := time.Now()
+	began := time.Now().Truncate(time.Millisecond) // as incidents are stamped.
 	list, err := e.o.Incidents.Incidents(ctx, began.Add(-s.window()))
 	if err != nil {
-		return err
+		return fmt.Errorf("read the incidents: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,7 +169,7 @@ func (e *Engine) reread(ctx context.Context, s *setup) error {
 		fresh[i.ID] = i
 	}
 	for id, old := range e.incidents {
-		if i, ok := fresh[id]; ok && old.Updated.After(i.Updated) || !ok && old.Updated.After(began) {
+		if i, ok := fresh[id]; ok && old.Updated.After(i.Updated) || !ok && !old.Updated.Before(began) {
 			fresh[id] = old
 		}
 	}

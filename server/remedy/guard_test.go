@@ -70,6 +70,7 @@ func TestGuards(t *testing.T) {
 		"agent revoked":       {func(c *remedy.Case) { c.Node.Agent = mesh.AgentRevoked }, remedy.GuardLost, "not linked: revoked"},
 		"agent lost":          {func(c *remedy.Case) { c.Check.AgentLost = true }, remedy.GuardLost, "nobody can say"},
 		"check unknown":       {func(c *remedy.Case) { c.Check.Status = mesh.HealthUnknown }, remedy.GuardLost, "the check is unknown"},
+		"no check":            {func(c *remedy.Case) { c.Check.Result = mesh.CheckResult{}; c.Check.Status = "" }, remedy.GuardLost, "the check is unknown"},
 		"check recovered":     {func(c *remedy.Case) { c.Check.Status = mesh.HealthPassing }, remedy.GuardStale, "passing"},
 		"a first good result": {func(c *remedy.Case) { c.Check.Result.Status = mesh.HealthPassing }, remedy.GuardStale, "passing"},
 		"only the catalog":    {func(c *remedy.Case) { c.Check.Source = mesh.SourceCatalog }, remedy.GuardStale, "catalog"},

@@ -50,6 +50,7 @@ type world struct {
 	jobs      map[mesh.JobID]*job
 	submitErr error
 	onSubmit  func(remedy.Submission) // nil: nobody looks.
+	listed    func() // happens while the incidents are read; nil: nothing.
 	noteErr   error
 	slow      time.Duration // how long a note takes.
 
@@ -182,6 +183,9 @@ func (w *world) Incidents(_ context.Context, since time.Time) ([]mesh.Incident, 
 		if i.Status != mesh.IncidentClosed || !i.Opened.Before(since) {
 			out = append(out, i)
 		}
+	}
+	if w.listed != nil {
+		w.listed()
 	}
 	return out, nil
 }
