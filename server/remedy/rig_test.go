@@ -50,7 +50,7 @@ type world struct {
 	jobs      map[mesh.JobID]*job
 	submitErr error
 	onSubmit  func(remedy.Submission) // nil: nobody looks.
-	listed    func() // happens while the incidents are read; nil: nothing.
+	listed    func()                  // happens while the incidents are read; nil: nothing.
 	noteErr   error
 	slow      time.Duration // how long a note takes.
 
