@@ -18,6 +18,7 @@ import (
 
 	"alps/cmd/alps/internal/dev"
 	"alps/mesh"
+	"alps/mesh/consul"
 	"alps/mesh/consul/cluster"
 	"alps/mesh/proc"
 	v1 "alps/server/api/v1"
@@ -139,7 +140,8 @@ func Start(t testing.TB, o Options) *Rig {
 	do := o.Dev
 	do.Alps.Path = Program(t)
 	do.Logger = hclog.New(&hclog.LoggerOptions{Name: "dev", Output: os.Stderr, Level: hclog.Error})
-	if do.Web = o.Web; do.Web == nil {
+	do.Web = o.Web
+	if do.Web == nil {
 		do.Web = WebNodes()
 	}
 	if o.Rules != "" {
@@ -322,4 +324,16 @@ func Kinds(i mesh.Incident) []mesh.IncidentEventKind {
 		out = append(out, e.Kind)
 	}
 	return out
+}
+
+// Events is how many user events of a name the Consul agent of a node has
+// heard.
+func (r *Rig) Events(ctx context.Context, node, name string) (int, error) {
+	c, err := consul.New(consul.Options{Address: r.consulNode(node).HTTPAddr()})
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	list, _, err := c.Events(ctx, name, consul.Query{})
+	return len(list), err
 }

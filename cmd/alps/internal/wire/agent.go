@@ -11,10 +11,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"alps/agent"
+	"alps/agent/check"
+	"alps/agent/dns"
 	"alps/agent/exec"
 	"alps/agent/exec/run"
 	"alps/agent/fact"
 	"alps/agent/link"
+	"alps/checks"
+	"alps/checks/all"
 	"alps/mesh"
 	"alps/mesh/config"
 	"alps/mesh/consul"
@@ -28,6 +32,8 @@ type Agent struct {
 	engine  *exec.Engine
 	runner  *run.Runner
 	facts   *fact.Collector
+	checks  *check.Engine
+	define  *definer
 }
 
 // NewAgent puts an agent together: it waits for the local Consul agent to say
@@ -77,8 +83,10 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 	h := &handlers{pinned: pinned}
 	h.link, err = link.New(link.Options{
 		Identity: id, SpoolDir: filepath.Join(cfg.DataDir, "spool"), Servers: servers,
-		Handlers: map[frame.Kind]link.Handler{frame.Want: h.want, frame.Config: h.config},
-		Name:     self.Name, Release: b.Version, Logger: b.Logger.Named("link"),
+		Handlers: map[frame.Kind]link.Handler{
+			frame.Want: h.want, frame.Config: h.config, frame.Zone: h.zone, frame.RunCheck: h.runCheck,
+		},
+		Name: self.Name, Release: b.Version, Logger: b.Logger.Named("link"),
 	})
 	if err != nil {
 		return err
@@ -98,14 +106,64 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 	if err != nil {
 		return err
 	}
+	var domains []string
+	if cfg.DNS.Listen != "" {
+		domains = cfg.DNS.Domains
+	}
 	h.facts, err = fact.New(fact.Options{
-		Node: id.NodeID(), Version: b.Version, Sender: sender{h.link}, Interval: cfg.Fact.Interval, Logger: b.Logger.Named("fact"),
+		Node: id.NodeID(), Version: b.Version, Domains: domains, Sender: sender{h.link}, Interval: cfg.Fact.Interval, Logger: b.Logger.Named("fact"),
 		Self: func(context.Context) (mesh.NodeName, string, error) { return self.Name, self.Datacenter, nil },
 	})
 	if err != nil {
 		return err
 	}
-	a.engine, a.runner, a.facts = h.engine, runner, h.facts
+	packs, err := all.Packs(all.Env{
+		Consul: asker{cc}, Node: self.Name,
+		Skew: func() (time.Duration, bool) { s := h.link.Status(); return s.Skew, s.Connected },
+	})
+	if err != nil {
+		return err
+	}
+	probes, err := checks.NewSet(packs)
+	if err != nil {
+		return err
+	}
+	registry := checkCatalog{cc}
+	linked := func() bool { return h.link.Status().Connected }
+	h.checks, err = check.New(check.Options{
+		Node: id.NodeID(), Dir: filepath.Join(cfg.DataDir, "check"), Catalog: registry, Local: registry.local,
+		Reports: checkSender{sender{h.link}}, Linked: linked, Concurrency: cfg.Check.Concurrency, Logger: b.Logger.Named("check"),
+		Probes: func(ctx context.Context, probe string, settings map[string]string) (mesh.Health, string, []mesh.Sample) {
+			r := probes.Run(ctx, probe, settings)
+			return r.Status, r.Output, r.Samples
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if h.define, err = newDefiner(cfg, packs, b.Logger.Named("check")); err != nil {
+		return err
+	}
+	h.define.engine = h.checks
+	if err := h.define.define(); err != nil {
+		return err
+	}
+	if cfg.DNS.Listen != "" {
+		forward, err := upstreams(cfg.DNS)
+		if err != nil {
+			return err
+		}
+		h.names, err = dns.New(dns.Options{
+			Listen: cfg.DNS.Listen, Domains: cfg.DNS.Domains, DC: self.Datacenter, Node: self.Name,
+			TTL: cfg.DNS.TTL, NegativeTTL: cfg.DNS.NegativeTTL, Forward: forward, BareNames: cfg.DNS.BareNames,
+			Dir: filepath.Join(cfg.DataDir, "dns"), Fallback: lookups{cc}, Linked: linked, Logger: b.Logger.Named("dns"),
+		})
+		if err != nil {
+			return err
+		}
+		a.parts = append(a.parts, part{"names", h.names.Run})
+	}
+	a.engine, a.runner, a.facts, a.checks, a.define = h.engine, runner, h.facts, h.checks, h.define
 	started := time.Now()
 	control, err := agent.NewControl(cfg.Control.Socket, func() agent.Status {
 		s := agent.Status{
@@ -122,12 +180,14 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 	}
 	// The link comes last to start and first to matter: what the others say
 	// before it is up waits in its spool.
-	a.parts = []part{
-		{"control socket", control.Run},
-		{"exec", h.engine.Run},
-		{"facts", h.facts.Run},
-		{"link", h.link.Run},
-	}
+	a.parts = append(a.parts,
+		part{"control socket", control.Run},
+		part{"exec", h.engine.Run},
+		part{"checks", h.checks.Run},
+		part{"definitions", h.define.run},
+		part{"facts", h.facts.Run},
+		part{"link", h.link.Run},
+	)
 	b.Logger.Info("agent is ready", "node", id.NodeID(), "name", self.Name, "dc", self.Datacenter, "cluster", id.Cluster())
 	return nil
 }
@@ -135,9 +195,13 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 // Run runs every part until ctx ends or one fails.
 func (a *Agent) Run(ctx context.Context) error { return runAll(ctx, a.parts, &a.closers) }
 
-// Reload takes over the limits of jobs, the users that they may run as, and how
-// often facts are collected.
+// Reload takes over the definitions of checks, the limits of jobs, the users
+// that they may run as, and how often facts are collected.
 func (a *Agent) Reload(cfg *config.Agent) error {
+	if err := a.define.reload(cfg); err != nil {
+		return err
+	}
+	a.checks.SetConcurrency(cfg.Check.Concurrency)
 	a.engine.SetLimits(limits(cfg))
 	a.runner.SetRunAs(cfg.Exec.RunAs)
 	a.facts.SetInterval(cfg.Fact.Interval)

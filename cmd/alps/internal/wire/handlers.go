@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"alps/agent/check"
+	"alps/agent/dns"
 	"alps/agent/exec"
 	"alps/agent/fact"
 	"alps/agent/link"
@@ -28,6 +31,9 @@ type handlers struct {
 	link   *link.Link
 	engine *exec.Engine
 	facts  *fact.Collector
+	checks *check.Engine
+	define *definer
+	names  *dns.Server // nil: this agent answers no names.
 	pinned *pinned
 }
 
@@ -54,18 +60,48 @@ func (h *handlers) want(ctx context.Context, payload []byte) error {
 	return do(h.link, req, nil)
 }
 
-// config begins every link: the revocations, and the cue to say again what
-// this node is, since the server may be another one, or an emptied one.
+// config begins every link: the revocations, the node's configuration, and the
+// cue to say again what this node is, checks and holds, since the server may
+// be another one, or an emptied one.
 func (h *handlers) config(_ context.Context, payload []byte) error {
 	h.facts.Resend()
+	h.checks.Resend()
+	var errs []error
+	if h.names != nil {
+		errs = append(errs, h.link.Send(frame.Have, h.names.Have(), false))
+	}
 	var c AgentConfig
 	if err := json.Unmarshal(payload, &c); err != nil {
 		return mesh.Errorf(mesh.Invalid, "decode the server's config: %w", err)
 	}
-	if c.Revoked == nil {
+	if c.Settings != nil {
+		errs = append(errs, h.define.set(*c.Settings))
+	}
+	if c.Revoked != nil {
+		errs = append(errs, h.pinned.revoke(*c.Revoked))
+	}
+	return errors.Join(errs...)
+}
+
+// zone takes names over. What does not fit to what is held is asked for anew.
+func (h *handlers) zone(_ context.Context, payload []byte) error {
+	if h.names == nil {
 		return nil
 	}
-	return h.pinned.revoke(*c.Revoked)
+	err := h.names.Apply(payload)
+	if mesh.CodeOf(err) == mesh.Conflict {
+		return h.link.Send(frame.Have, h.names.Have(), false)
+	}
+	return err
+}
+
+// runCheck runs checks now.
+func (h *handlers) runCheck(_ context.Context, payload []byte) error {
+	var r frame.RunCheckPayload
+	if err := json.Unmarshal(payload, &r); err != nil {
+		return mesh.Errorf(mesh.Invalid, "decode which checks to run: %w", err)
+	}
+	return h.checks.RunNow(r.Checks...)
 }
 
 // do makes a request to the server that holds the link.
@@ -108,6 +144,13 @@ func (s sender) Send(r mesh.Report, durable bool) error {
 
 func (s sender) SendObservation(_ context.Context, o mesh.Observation) error {
 	return s.send(frame.Fact, o, false)
+}
+
+// checkSender is check.Reports on the link.
+type checkSender struct{ sender }
+
+func (s checkSender) Send(r mesh.CheckReport, durable bool) error {
+	return s.send(frame.Check, r, durable)
 }
 
 func (s sender) send(k frame.Kind, v any, durable bool) error {
