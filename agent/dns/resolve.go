@@ -390,6 +390,9 @@ func (r *resolver) nameOf(a netip.Addr) ([]byte, bool) {
 	dc, name, isNode := zone.SplitKey(key)
 	home := r.s.domains[0].labels
 	if !isNode {
+		if sv, ok := r.v.zone.Service(dc, name); ok {
+			name = sv.Name // as it is spelled.
+		}
 		return wireName(append([]string{name, wordService, dc}, home...)...)
 	}
 	n, _ := r.v.zone.Node(dc, name)

@@ -241,7 +241,7 @@ func rows() []row {
 		{name: "2.0.0.10.in-addr.arpa.", typ: "PTR", answer: []string{"2.0.0.10.in-addr.arpa. 5 IN PTR consul-2.node.bj-e-01.yixia."}},
 		{name: "4.0.0.10.in-addr.arpa.", typ: "PTR", answer: []string{"4.0.0.10.in-addr.arpa. 5 IN PTR Dual.node.bj-e-01.yixia."}},
 		{name: "1.0.9.10.in-addr.arpa.", typ: "PTR", answer: []string{"1.0.9.10.in-addr.arpa. 5 IN PTR far.node.sh-a-01.yixia."}},
-		{name: "1.1.1.10.in-addr.arpa.", typ: "PTR", answer: []string{"1.1.1.10.in-addr.arpa. 5 IN PTR web.service.bj-e-01.yixia."}},
+		{name: "1.1.1.10.in-addr.arpa.", typ: "PTR", answer: []string{"1.1.1.10.in-addr.arpa. 5 IN PTR Web.service.bj-e-01.yixia."}},
 		{name: "4." + strings.Repeat("0.", 27) + "0.0.d.f.ip6.arpa.", typ: "PTR", answer: []string{"4." + strings.Repeat("0.", 27) + "0.0.d.f.ip6.arpa. 5 IN PTR Dual.node.bj-e-01.yixia."}},
 		{name: "2.0.0.10.in-addr.arpa.", typ: "A", soa: "in-addr.arpa."},
 		{name: "9.9.9.9.in-addr.arpa.", typ: "PTR", rcode: "NXDOMAIN", soa: "in-addr.arpa."},
