@@ -195,6 +195,18 @@ func (e *Engine) list() []mesh.Incident {
 	return out
 }
 
+// concerns reports whether there is an incident that a policy is for.
+func (e *Engine) concerns(s *setup) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, i := range e.incidents {
+		if i.Status != mesh.IncidentClosed && slices.ContainsFunc(s.policies, func(p *policy) bool { return p.Rule == i.Rule }) {
+			return true
+		}
+	}
+	return false
+}
+
 func (e *Engine) incident(id mesh.IncidentID) (mesh.Incident, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

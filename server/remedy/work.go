@@ -116,15 +116,17 @@ func (e *Engine) history(ctx context.Context, p *policy) ([]mesh.RemedyRun, erro
 
 // turn does what can be done now.
 func (w *work) turn(ctx context.Context) (err error) {
-	o := &w.e.o
-	if w.sw, err = o.Store.RemedySwitch(ctx); err != nil {
-		return err
-	}
 	if now := time.Now(); now.Sub(w.reread) >= rereadEvery {
 		if err := w.e.reread(ctx, w.setup); err != nil {
 			return err
 		}
 		w.reread = now
+	}
+	if w.open == nil && len(w.tales) == 0 && !w.e.concerns(w.setup) {
+		return nil // most turns: a check changed somewhere.
+	}
+	if w.sw, err = w.e.o.Store.RemedySwitch(ctx); err != nil {
+		return err
 	}
 	if err := w.advance(ctx); err != nil {
 		return errors.Join(err, w.tell(ctx))
