@@ -526,13 +526,13 @@ func TestRestart(t *testing.T) {
 
 func TestStoreFails(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.store.Fail = func() error { return errors.New("the disk is full") }
+		r.store.FailWith(func() error { return errors.New("the disk is full") })
 		r.web(critical)
 		pass(10 * time.Second)
 		if len(r.events) > 0 || r.kicks > 0 {
 			t.Error("told of what is not stored")
 		}
-		r.store.Fail = nil
+		r.store.FailWith(nil)
 		pass(2 * time.Second)
 		r.only(mesh.IncidentOpen)
 		wantTold(t, r, "firing ops")

@@ -178,7 +178,14 @@ func TestInvariants(t *testing.T) {
 				case "back":
 					r.engine.Back()
 				case "fault":
-					r.store.Fail = func() error { r.store.Fail = nil; return mesh.Errorf(mesh.Unavailable, "i/o error") }
+					once := true
+					r.store.FailWith(func() error {
+						if !once {
+							return nil
+						}
+						once = false
+						return mesh.Errorf(mesh.Unavailable, "i/o error")
+					})
 				case "forget": // as a server that has just started.
 					r.checks.mu.Lock()
 					clear(r.checks.states)
@@ -189,7 +196,7 @@ func TestInvariants(t *testing.T) {
 				}
 				synctest.Wait()
 			}
-			r.store.Fail = nil
+			r.store.FailWith(nil)
 			r.lease(term, true)
 			r.engine.Back()
 			pass(2 * time.Minute)

@@ -62,6 +62,12 @@ func (p *phone) got() []string {
 	return slices.Clone(p.taken)
 }
 
+func (p *phone) atOnce() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.most
+}
+
 func (p *phone) tried() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,8 +207,13 @@ func TestSentAtOnceAndOnce(t *testing.T) {
 		r.start()
 		pass(time.Hour)
 		want(t, r.ops, id(1, 1), id(1, 3))
-		if diff := cmp.Diff([]mesh.IncidentEventKind{mesh.EventNotified}, r.outbox.Lines(id(1, 1))); diff != "" || r.lines != 3 {
-			t.Errorf("%d lines; of the first (-want +got):\n%s", r.lines, diff)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.lines != 3 {
+			t.Errorf("told of %d lines, want one for each that was taken", r.lines)
+		}
+		if diff := cmp.Diff([]mesh.IncidentEventKind{mesh.EventNotified}, r.outbox.Lines(id(1, 1))); diff != "" {
+			t.Errorf("lines (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -245,12 +256,12 @@ func TestOneSlowReceiver(t *testing.T) {
 		if n := len(r.ops.got()); n != 20 {
 			t.Errorf("ops took %d of 20 while boss hangs", n)
 		}
-		if r.boss.most != 4 {
-			t.Errorf("%d sends at once to boss", r.boss.most)
+		if n := r.boss.atOnce(); n != 4 {
+			t.Errorf("%d sends at once to boss", n)
 		}
 		pass(5 * time.Minute)
-		if r.boss.most > 4 {
-			t.Errorf("%d sends at once to boss", r.boss.most)
+		if n := r.boss.atOnce(); n > 4 {
+			t.Errorf("%d sends at once to boss", n)
 		}
 	})
 }
@@ -479,11 +490,11 @@ func TestLease(t *testing.T) {
 
 func TestNotRecordedIsNotSentAgain(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.outbox.Fail = func() error { return errors.New("the disk is full") }
+		r.outbox.FailWith(func() error { return errors.New("the disk is full") })
 		r.put(firing(1))
 		pass(10 * time.Minute)
 		want(t, r.ops, id(1, 1))
-		r.outbox.Fail = nil
+		r.outbox.FailWith(nil)
 		pass(2 * time.Second)
 		if got := r.outbox.Settled()[id(1, 1)]; got != notify.Delivered {
 			t.Errorf("it is %q", got)

@@ -15,10 +15,8 @@ import (
 
 // Store is an alert.Store in memory, for tests. The zero Store is empty.
 type Store struct {
-	// Fail, when set, is asked before every write, and fails it.
-	Fail func() error
-
 	mu         sync.Mutex
+	fail       func() error
 	term       uint64
 	order      []mesh.IncidentID
 	records    map[mesh.IncidentID]alert.Record
@@ -35,6 +33,14 @@ func (s *Store) Deliveries() []alert.Delivery {
 	return slices.Clone(s.deliveries)
 }
 
+// FailWith has fn asked before every write, which fails as it says; nil ends
+// that.
+func (s *Store) FailWith(fn func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = fn
+}
+
 // Fence raises the highest term that was seen.
 func (s *Store) Fence(term uint64) {
 	s.mu.Lock()
@@ -46,8 +52,8 @@ func (s *Store) Fence(term uint64) {
 func (s *Store) SaveIncidents(_ context.Context, term uint64, changes []alert.Change) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.Fail != nil {
-		if err := s.Fail(); err != nil {
+	if s.fail != nil {
+		if err := s.fail(); err != nil {
 			return err
 		}
 	}

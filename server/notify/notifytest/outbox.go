@@ -24,10 +24,8 @@ type Store interface {
 
 // Outbox is a Store in memory. The zero Outbox is empty.
 type Outbox struct {
-	// Fail, when set, is asked before every record, and fails it.
-	Fail func() error
-
 	mu       sync.Mutex
+	fail     func() error
 	term     uint64
 	list     []notify.Delivery
 	sent     map[mesh.IncidentID]int
@@ -77,8 +75,8 @@ func (o *Outbox) WaitingDeliveries(_ context.Context, receiver string, after int
 func (o *Outbox) SettleDelivery(_ context.Context, term uint64, out notify.Outcome) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.Fail != nil {
-		if err := o.Fail(); err != nil {
+	if o.fail != nil {
+		if err := o.fail(); err != nil {
 			return err
 		}
 	}
@@ -119,6 +117,14 @@ func (o *Outbox) Lines(id string) []mesh.IncidentEventKind {
 		}
 	}
 	return out
+}
+
+// FailWith has fn asked before every write, which fails as it says; nil ends
+// that.
+func (o *Outbox) FailWith(fn func() error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.fail = fn
 }
 
 // Fence raises the highest term that was seen.
