@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -172,16 +173,11 @@ func (h *handler) find(where string) *asset {
 		return a
 	}
 	first, _, _ := strings.Cut(below, "/")
-	if first == "" {
-		if below == "" {
-			return h.index
-		}
-		return nil
+	if below == "" {
+		return h.index
 	}
-	for _, p := range pages() {
-		if p == first {
-			return h.index
-		}
+	if slices.Contains(pages(), first) {
+		return h.index
 	}
 	return nil
 }

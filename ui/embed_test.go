@@ -17,29 +17,19 @@ import (
 )
 
 // send asks the handler for one path.
-func send(t *testing.T, method, path string, header http.Header) *http.Response {
+func send(t *testing.T, method, path string, header http.Header) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody)
 	maps.Copy(r.Header, header)
 	w := httptest.NewRecorder()
 	Handler().ServeHTTP(w, r)
-	return w.Result()
-}
-
-func body(t *testing.T, res *http.Response) []byte {
-	t.Helper()
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return w
 }
 
 // script returns the path of the application, as the page names it.
 func script(t *testing.T) string {
 	t.Helper()
-	page := body(t, send(t, http.MethodGet, "/ui/", nil))
+	page := send(t, http.MethodGet, "/ui/", nil).Body.Bytes()
 	m := regexp.MustCompile(`src="([^"]+\.js)"`).FindSubmatch(page)
 	if m == nil {
 		t.Fatalf("the page names no script:\n%s", page)
@@ -73,10 +63,10 @@ func TestPaths(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			res := send(t, tc.method, tc.path, nil)
-			text := body(t, res)
-			got := []string{res.Header.Get("Content-Type"), res.Header.Get("Cache-Control"), res.Header.Get("Location")}
-			if res.StatusCode != tc.status || !slices.Equal(got, []string{tc.kind, tc.caching, tc.to}) {
-				t.Errorf("%s %s: got %d %q, want %d %q", tc.method, tc.path, res.StatusCode, got, tc.status, []string{tc.kind, tc.caching, tc.to})
+			text := res.Body.Bytes()
+			got := []string{res.Header().Get("Content-Type"), res.Header().Get("Cache-Control"), res.Header().Get("Location")}
+			if res.Code != tc.status || !slices.Equal(got, []string{tc.kind, tc.caching, tc.to}) {
+				t.Errorf("%s %s: got %d %q, want %d %q", tc.method, tc.path, res.Code, got, tc.status, []string{tc.kind, tc.caching, tc.to})
 			}
 			if tc.method == http.MethodHead && len(text) > 0 {
 				t.Errorf("HEAD got a body of %d bytes", len(text))
@@ -86,7 +76,7 @@ func TestPaths(t *testing.T) {
 				"Content-Security-Policy": policy,
 				"Referrer-Policy":         "no-referrer",
 			} {
-				if got := res.Header.Get(name); got != want {
+				if got := res.Header().Get(name); got != want {
 					t.Errorf("%s: got %q, want %q", name, got, want)
 				}
 			}
@@ -103,7 +93,7 @@ func TestPolicyAllowsNothingInline(t *testing.T) {
 	if !strings.HasPrefix(policy, "default-src 'none';") {
 		t.Errorf("the policy begins with something else than nothing: %s", policy)
 	}
-	page := string(body(t, send(t, http.MethodGet, "/ui/", nil)))
+	page := send(t, http.MethodGet, "/ui/", nil).Body.String()
 	for _, inline := range []*regexp.Regexp{
 		regexp.MustCompile(`<style`), regexp.MustCompile(`\sstyle=`), regexp.MustCompile(`\son\w+=`), regexp.MustCompile(`<script[^>]*>[^<]`),
 		regexp.MustCompile(`(src|href)="[^/]`),
@@ -118,14 +108,13 @@ func TestCompressedIsTheSame(t *testing.T) {
 	app := script(t)
 	plain := send(t, http.MethodGet, app, nil)
 	packed := send(t, http.MethodGet, app, http.Header{"Accept-Encoding": {"br;q=1.0, gzip;q=0.8, *;q=0.1"}})
-	if got := packed.Header.Get("Content-Encoding"); got != "gzip" {
+	if got := packed.Header().Get("Content-Encoding"); got != "gzip" {
 		t.Fatalf("Content-Encoding: got %q, want gzip", got)
 	}
-	if plain.Header.Get("Content-Encoding") != "" {
+	if plain.Header().Get("Content-Encoding") != "" {
 		t.Error("compressed for who did not ask")
 	}
-	small := body(t, packed)
-	zr, err := gzip.NewReader(bytes.NewReader(small))
+	zr, err := gzip.NewReader(packed.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +122,7 @@ func TestCompressedIsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := body(t, plain); !bytes.Equal(got, want) {
+	if want := plain.Body.Bytes(); !bytes.Equal(got, want) {
 		t.Errorf("unpacked %d bytes, want the %d of the script", len(got), len(want))
 	}
 }
@@ -185,7 +174,7 @@ func TestAcceptsGzip(t *testing.T) {
 }
 
 func TestUnchangedIsNotSentAgain(t *testing.T) {
-	etag := send(t, http.MethodGet, "/ui/", nil).Header.Get("ETag")
+	etag := send(t, http.MethodGet, "/ui/", nil).Header().Get("ETag")
 	if etag == "" {
 		t.Fatal("the page has no ETag")
 	}
@@ -201,10 +190,10 @@ func TestUnchangedIsNotSentAgain(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			res := send(t, http.MethodGet, "/ui/", http.Header{"If-None-Match": {tc.header}})
-			if res.StatusCode != tc.want {
-				t.Errorf("got %d, want %d", res.StatusCode, tc.want)
+			if res.Code != tc.want {
+				t.Errorf("got %d, want %d", res.Code, tc.want)
 			}
-			if n := len(body(t, res)); tc.want == http.StatusNotModified && n > 0 {
+			if n := res.Body.Len(); tc.want == http.StatusNotModified && n > 0 {
 				t.Errorf("304 with a body of %d bytes", n)
 			}
 		})

@@ -145,22 +145,32 @@ func TestTextsAreUsed(t *testing.T) {
 	}
 }
 
-// TestBuildIsUpToDate builds again and compares. It needs Node and the packages
-// of package-lock.json; without them it says so.
-func TestBuildIsUpToDate(t *testing.T) {
-	node, err := exec.LookPath("node")
+// node runs a program of the build with Node, and skips the test where it or
+// the packages of package-lock.json are not there.
+func node(t *testing.T, args ...string) {
+	t.Helper()
+	program, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("there is no node")
 	}
 	if _, err := os.Stat("node_modules/esbuild"); err != nil {
 		t.Skip("the packages are not there: npm ci in ui")
 	}
-	out := filepath.Join(t.TempDir(), "dist")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	if said, err := exec.CommandContext(ctx, node, "build.mjs", "--out", out).CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, said)
+	if said, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+		t.Fatalf("node %s: %v\n%s", strings.Join(args, " "), err, said)
 	}
+}
+
+func TestTypes(t *testing.T) { node(t, "node_modules/typescript/bin/tsc", "--noEmit") }
+
+func TestFunctionsOfTheApplication(t *testing.T) { node(t, "test/run.mjs") }
+
+// TestBuildIsUpToDate builds again and compares.
+func TestBuildIsUpToDate(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "dist")
+	node(t, "build.mjs", "--out", out)
 	committed, fresh := tree(t, "dist"), tree(t, out)
 	for name, want := range fresh {
 		if got, ok := committed[name]; !ok {
