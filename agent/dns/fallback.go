@@ -44,10 +44,10 @@ type kept struct {
 
 var errTooMany = errors.New("too many names are asked for at a time")
 
-// mayAsk reports whether Consul is to be asked for what the view lacks: a
-// server would know better, if one were there.
+// mayAsk reports whether Consul is to be asked for what the view lacks: while
+// no server is linked, or none has vouched for the view yet.
 func (s *Server) mayAsk(v *view) bool {
-	return s.o.Fallback != nil && (v.source == SourceNone || !s.o.Linked())
+	return s.o.Fallback != nil && (v.source != SourceServer || !s.o.Linked())
 }
 
 // ask has Consul asked for what a question could not find, and the question

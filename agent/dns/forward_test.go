@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -394,6 +396,27 @@ func TestConsulIsAskedWhileNoServerIsLinked(t *testing.T) {
 	linked.Store(true)
 	if got := ask(t, s, "udp", question("other.node.yixia.", "A")); got.Rcode != miekg.RcodeNameError || consul.asks.Load() != before {
 		t.Errorf("with a server: %s, and Consul was asked %d times", got, consul.asks.Load()-before)
+	}
+}
+
+func TestConsulIsAskedBesideACopy(t *testing.T) {
+	consul := new(fakeConsul)
+	o := options()
+	o.Fallback, o.Dir = consul, t.TempDir()
+	nodes, services := sample()
+	z := build(t, 1, nodes, services)
+	if err := os.WriteFile(filepath.Join(o.Dir, copyFile), z.Encode(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, o)
+	for _, name := range []string{"fresh.node.yixia.", "consul-1.node.yixia."} {
+		if got := ask(t, s, "udp", question(name, "A")); len(got.Answer) != 1 {
+			t.Errorf("before a server is there: %s", got)
+		}
+	}
+	apply(t, s, z)
+	if got := ask(t, s, "udp", question("fresh.node.yixia.", "A")); got.Rcode != miekg.RcodeNameError || consul.asks.Load() != 1 {
+		t.Errorf("a server says that there is none: %s, Consul was asked %d times", got, consul.asks.Load())
 	}
 }
 

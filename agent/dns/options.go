@@ -13,7 +13,7 @@ import (
 )
 
 // Fallback looks a single name up at the local Consul agent. It is asked for
-// names that the view lacks while no server is linked. found is false when
+// names that the view lacks while no server keeps it. found is false when
 // Consul knows that there is no such name; err means that it cannot say. It is
 // called from many goroutines, at most once at a time for one name.
 type Fallback interface {
@@ -56,7 +56,8 @@ type Options struct {
 	// Dir is where the copy of the view lies that a start begins with. Empty:
 	// no copy. It is made if it is missing.
 	Dir string
-	// Fallback is asked while no server is linked; nil: nobody is.
+	// Fallback is asked while no server is linked, and before one has sent or
+	// confirmed the view; nil: nobody is.
 	Fallback Fallback
 	// Linked reports whether a server is there to keep the view up to date;
 	// nil: always.

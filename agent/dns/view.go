@@ -58,17 +58,30 @@ func (s *Server) Apply(payload []byte) error {
 		return mesh.Errorf(mesh.Invalid, "dns: the server's update leaves none of %d nodes and %d services: it is not believed", old.zone.Nodes(), old.zone.Services()).
 			WithHint("if all of them are really gone: stop the agent, delete its copy of the zone, start it")
 	}
+	if u.Sum != 0 && next.Sum() != u.Sum {
+		s.takePart(old, next, u)
+		return mesh.Errorf(mesh.Conflict, "dns: the view differs from the server's after update %d", u.Serial)
+	}
 	if old.source != SourceServer || old.stale {
 		s.log.Info("a server keeps the names up to date", "serial", u.Serial, "nodes", next.Nodes(), "services", next.Services())
 	}
 	s.swap(view{zone: next, source: SourceServer, heard: time.Now()})
-	if u.Changes() {
+	if u.Changes() || old.source != SourceServer {
 		s.markDirty()
 	}
-	if u.Sum != 0 && next.Sum() != u.Sum {
-		return mesh.Errorf(mesh.Conflict, "dns: the view differs from the server's after update %d", u.Serial)
-	}
 	return nil
+}
+
+// takePart takes over an update whose result is not what the server means:
+// what has changed is better known than not, but nobody vouches for the rest.
+// To a view that is empty it would be all there is, and every other name
+// would seem not to exist. The caller holds mu.
+func (s *Server) takePart(old *view, next *zone.Zone, u zone.Update) {
+	if old.zone.Empty() || !u.Changes() {
+		return
+	}
+	s.swap(view{zone: next, source: old.source, heard: old.heard, stale: old.stale})
+	s.markDirty()
 }
 
 // swap puts a view in place. The caller holds mu.

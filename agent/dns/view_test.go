@@ -57,6 +57,38 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
+// TestAChangeBeforeTheView sends what has changed to an agent that has not got
+// the whole yet.
+func TestAChangeBeforeTheView(t *testing.T) {
+	nodes, services := sample()
+	z := build(t, 42, nodes, services)
+	change := zone.Split(zone.Between(build(t, 41, nodes[1:], services), z))
+	empty := idle(t, options())
+	if err := empty.Apply(change[0]); mesh.CodeOf(err) != mesh.Conflict {
+		t.Errorf("to an empty view: %v", err)
+	}
+	if st := empty.Status(); st.Source != SourceNone || st.Nodes != 0 {
+		t.Errorf("one change is taken for all there is: %+v", st)
+	}
+
+	o := options()
+	o.Dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(o.Dir, copyFile), build(t, 40, nodes[2:], services).Encode(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := idle(t, o)
+	if err := s.Apply(change[0]); mesh.CodeOf(err) != mesh.Conflict {
+		t.Errorf("to a copy: %v", err)
+	}
+	if st := s.Status(); st.Source != SourceDisk || !st.Stale || st.Nodes != len(nodes)-1 {
+		t.Errorf("after a change of a copy: %+v", st)
+	}
+	apply(t, s, z)
+	if st := s.Status(); st.Source != SourceServer || st.Stale || st.Nodes != len(nodes) {
+		t.Errorf("after the whole: %+v", st)
+	}
+}
+
 // TestViewsAreTakenWhole draws updates, each in several documents, some of
 // which are lost with the link, and looks at what is answered after each.
 func TestViewsAreTakenWhole(t *testing.T) {
