@@ -179,7 +179,7 @@ func (m *mirror) round(ctx context.Context) {
 	if m.away && time.Now().Before(m.retry) {
 		return
 	}
-	for _, do := range []func(context.Context) error{m.tellAll, m.deregister, m.register, m.tellAll, m.beatNow, m.lookAt} {
+	for _, do := range []func(context.Context) error{m.findAgain, m.tellAll, m.deregister, m.register, m.tellAll, m.beatNow, m.lookAt} {
 		if err := do(ctx); err != nil {
 			if ctx.Err() == nil {
 				m.lost(err)
@@ -233,6 +233,18 @@ func (m *mirror) call(ctx context.Context, do func(context.Context) error) error
 // that it does not want something; or that we are to end.
 func isAway(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || mesh.CodeOf(err) == mesh.Unavailable || errors.Is(err, context.DeadlineExceeded)
+}
+
+// findAgain asks a Consul that was away whether it is there: the rest may have
+// nothing to ask.
+func (m *mirror) findAgain(ctx context.Context) error {
+	if !m.away {
+		return nil
+	}
+	if err := m.vouch(ctx, m.units[agentUnit]); isAway(ctx, err) {
+		return err
+	}
+	return nil // another error is the beat's to handle.
 }
 
 // refused notes that something was not done for a unit. It returns the error

@@ -241,6 +241,13 @@ func (m *mirror) forgotten(u *unit, why error) {
 	u.fault = why
 	u.retry = time.Now().Add(u.pause)
 	m.look = time.Time{} // the others are looked at as well.
+	if u.key() == agentUnit {
+		// Nobody takes that away but who takes everything. Services without a
+		// check can only be missed in this way.
+		for _, other := range m.units {
+			other.registered = false
+		}
+	}
 	m.signal()
 }
 

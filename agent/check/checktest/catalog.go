@@ -181,7 +181,7 @@ func nativeTCP(r *rig) {
 	defer l.Close()
 	c := check.CatalogCheck{Native: true, Initial: mesh.HealthCritical, Def: mesh.CheckDef{
 		ID: "ct-7a", Name: "tcp", Kind: mesh.CheckTCP, Address: l.Addr().String(), Runner: mesh.RunnerConsul,
-		Interval: time.Second, Timeout: time.Second, Attempts: 1,
+		Interval: time.Hour, Timeout: time.Second, Attempts: 1,
 	}}
 	r.register(nil, c)
 	r.want("ct-7a", mesh.HealthCritical)
