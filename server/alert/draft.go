@@ -19,7 +19,8 @@ type draft struct {
 }
 
 func (e *Engine) newDraft() *draft {
-	return &draft{e: e, rules: e.rules.Load(), now: time.Now(), frozen: e.frozen(), latest: make(map[key]*outcome)}
+	now := time.Now()
+	return &draft{e: e, rules: e.rules.Load(), now: now, frozen: e.inbox.frozen(now), latest: make(map[key]*outcome)}
 }
 
 // record is the last known incident of a problem, as the draft has it.

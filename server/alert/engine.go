@@ -101,6 +101,7 @@ type Engine struct {
 	term    uint64 // of what is in memory; 0: this server has not led yet.
 	loaded  bool   // records is what the store has.
 	lapsed  bool   // the lease was not held at the last look.
+	frozen  bool   // Consul's catalog was not believed at the last look.
 	failing bool   // the store fails, and that was said.
 	records map[key]*Record
 	byID    map[mesh.IncidentID]key
@@ -115,7 +116,7 @@ func New(o Options) (*Engine, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{o: o, log: o.Logger.Named("alert"), inbox: newInbox()}
+	e := &Engine{o: o, log: o.Logger, inbox: newInbox()}
 	set, err := compile(nil, nil)
 	if err != nil {
 		return nil, err
@@ -202,6 +203,20 @@ func (e *Engine) Incident(ctx context.Context, id string) (mesh.Incident, error)
 // newest.
 func (e *Engine) Incidents(ctx context.Context, f Filter) ([]mesh.Incident, error) {
 	return e.o.Store.Incidents(ctx, f)
+}
+
+// Recent returns every incident that is not closed, and every one that was
+// opened at since or later, without timelines and the oldest first. It costs
+// no more than those, however long the history is.
+func (e *Engine) Recent(ctx context.Context, since time.Time) ([]mesh.Incident, error) {
+	list, err := e.o.Store.OpenIncidents(ctx, since)
+	var out []mesh.Incident
+	for i := range list {
+		if list[i].open() || !list[i].Opened.Before(since) {
+			out = append(out, list[i].Incident)
+		}
+	}
+	return out, err
 }
 
 // Run decides until ctx ends. It returns nil then, and may be called once.

@@ -27,8 +27,9 @@ type inbox struct {
 	notes  []note
 	reread bool // read all checks.
 	// away is since when Consul does not answer, zero when it does; back is
-	// when that began, zero as long as nobody has said so.
-	away, back time.Time
+	// when that began, zero as long as nobody has said so; thaw is until when
+	// its catalog is not believed after that.
+	away, back, thaw time.Time
 }
 
 func newInbox() *inbox { return &inbox{kick: make(chan struct{}, 1)} }
@@ -53,8 +54,12 @@ func (b *inbox) all() {
 
 func (b *inbox) consul(away, back time.Time) {
 	b.mu.Lock()
-	if away.IsZero() != b.away.IsZero() || b.back.IsZero() {
+	switch was := b.away; {
+	case away.IsZero() != was.IsZero(), away.IsZero() && b.back.IsZero():
 		b.away, b.back = away, back
+		if !was.IsZero() {
+			b.thaw = back.Add(settle)
+		}
 	}
 	b.mu.Unlock()
 	b.ring()
@@ -88,6 +93,13 @@ func (b *inbox) drop() {
 		}
 	}
 	b.notes = kept
+}
+
+// frozen reports whether Consul's catalog cannot be believed now.
+func (b *inbox) frozen(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.away.IsZero() || now.Before(b.thaw)
 }
 
 func (b *inbox) consulTimes() (away, back time.Time) {

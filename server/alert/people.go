@@ -167,6 +167,7 @@ func (e *Engine) isGood(r *Record) bool {
 	if rule == nil || !ok {
 		return false
 	}
-	l := look{rule: rule, state: state, now: time.Now(), frozen: e.frozen()}
+	now := time.Now()
+	l := look{rule: rule, state: state, now: now, frozen: e.inbox.frozen(now)}
 	return l.verdict() == good
 }

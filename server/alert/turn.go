@@ -60,7 +60,8 @@ func (e *Engine) decide(ctx context.Context) error {
 		d.again(k)
 	}
 	d.site()
-	if reread || e.lapsed || !now.Before(e.full) {
+	thawed := e.frozen && !d.frozen
+	if e.frozen = d.frozen; reread || thawed || e.lapsed || !now.Before(e.full) {
 		d.reconcile()
 		e.full = now.Add(reconcileEvery)
 	}
@@ -149,17 +150,6 @@ func (e *Engine) tellLog(o *outcome) {
 		default:
 		}
 	}
-}
-
-// frozen reports whether Consul's catalog cannot be believed now.
-func (e *Engine) frozen() bool {
-	away, back := e.inbox.consulTimes()
-	return !away.IsZero() || e.restored(back)
-}
-
-// restored reports whether Consul has only just come back.
-func (e *Engine) restored(back time.Time) bool {
-	return !back.IsZero() && time.Since(back) < settle
 }
 
 // present is how the check of a problem is now, as far as anybody knows.

@@ -93,7 +93,7 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		o: o, log: o.Logger.Named("notify"), transport: newTransport(o.Roots), kick: make(chan struct{}, 1),
+		o: o, log: o.Logger, transport: newTransport(o.Roots), kick: make(chan struct{}, 1),
 		lanes: make(map[string]*lane), landing: make(chan landing),
 	}
 	if e.o.NewSender == nil {

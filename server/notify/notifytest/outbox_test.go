@@ -1,0 +1,7 @@
+package notifytest
+
+import "testing"
+
+func TestMemory(t *testing.T) {
+	TestOutbox(t, func(*testing.T) Store { return new(Outbox) })
+}
