@@ -204,6 +204,7 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 	o.parts = []part{
 		{"link", agents.link.Run},
 		{"inventory", inventory.Run},
+		{"configuration", l.settings.s.Run},
 		{"settings", l.settings.run},
 		{"checks", l.checks.Run},
 		{"zone", l.zone.Run},

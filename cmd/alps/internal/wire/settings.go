@@ -91,7 +91,8 @@ func (s *settings) tell(ctx context.Context, id mesh.NodeID) {
 	if _, ok := s.agents.Connected(id); !ok {
 		return
 	}
-	payload, err := json.Marshal(s.config(id))
+	c := s.config(id)
+	payload, err := json.Marshal(c)
 	if err != nil {
 		s.log.Error("encode a node's configuration", "node", id, "error", err)
 		return
@@ -104,7 +105,7 @@ func (s *settings) tell(ctx context.Context, id mesh.NodeID) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.due[id] {
+	if !s.due[id] && c.Settings != nil {
 		s.delivered[id] = time.Now().UTC()
 	}
 }
