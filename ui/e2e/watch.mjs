@@ -25,12 +25,22 @@ try {
   await p.waitForSelector("main .empty, main table");
   let reloads = 0;
   p.on("load", () => reloads++);
+  const before = await p.evaluate(async () => {
+    const res = await fetch("/v1/incidents?limit=1000", { headers: { Authorization: "Bearer " + sessionStorage.getItem("alps.token") } });
+    return (await res.json()).incidents.map((i) => i.id);
+  });
   console.log("watching");
-  const row = p.locator(`tr[data-row]:has-text("${node}")`).first();
-  await row.waitFor({ timeout: patience });
-  await shot("incident-opened");
+  // A new one, or an old one that is open again. It is kept by its id: a policy
+  // may close it and move its row meanwhile.
+  const found = await p.waitForFunction(([node, before]) => {
+    const row = [...document.querySelectorAll("tr[data-row]")].find((r) =>
+      r.textContent.includes(node) && (!r.classList.contains("past") || !before.includes(r.dataset.row)));
+    return row?.dataset.row;
+  }, [node, before], { timeout: patience });
+  const id = await found.jsonValue();
+  await shot("incident-list");
   console.log("opened");
-  await row.locator("td.what a").click();
+  await p.click(`tr[data-row="${id}"] td.what a`);
   await p.waitForSelector(".timeline li");
   await p.waitForSelector('.title .mark:has-text("closed")', { timeout: patience });
   await shot("incident-closed");

@@ -3,12 +3,12 @@ import { get, url } from "./api";
 import { t, word } from "./i18n";
 import { IncidentPage } from "./incident";
 import { IncidentRows } from "./incidents";
-import { useLive } from "./live";
+import { useLive, useNow } from "./live";
 import { PolicyPanel, RulePanel } from "./policies";
 import { setQuery, type Place } from "./router";
 import { useRowKeys } from "./rows";
 import type { IncidentList } from "./types";
-import { Empty, Fault, Loading } from "./widgets";
+import { Empty, Fault, Loading, Section } from "./widgets";
 
 export function AlertsPage({ at }: { at: Place }) {
   if (at.id) return <IncidentPage key={at.id} id={at.id} />;
@@ -28,6 +28,18 @@ function Alerts({ at }: { at: Place }) {
       {view === "rules" ? <RulePanel /> : view === "policies" ? <PolicyPanel /> : <Incidents at={at} closed={view === "closed"} />}
     </div>
   );
+}
+
+const lately = 3600_000;
+
+// Lately keeps in sight what was closed a moment ago: what a policy repairs in
+// a second would otherwise never have been seen.
+function Lately() {
+  const now = useNow(30_000);
+  const { data } = useLive("lately", (s) => get<IncidentList>(url("/v1/incidents", { status: "closed", limit: 20 }), s), ["incident"]);
+  const list = (data?.incidents ?? []).filter((i) => i.closed && now - new Date(i.closed).getTime() < lately);
+  if (list.length === 0) return null;
+  return <Section title={t("alerts.lately")} count={list.length}><IncidentRows incidents={list} /></Section>;
 }
 
 function Incidents({ at, closed }: { at: Place; closed: boolean }) {
@@ -54,6 +66,7 @@ function Incidents({ at, closed }: { at: Place; closed: boolean }) {
       {error && <Fault error={error} />}
       {data && list.length === 0 && <Empty title={all.length ? t("filter.none") : closed ? t("incidents.none") : t("alerts.quiet")} />}
       {list.length > 0 && <IncidentRows incidents={list} />}
+      {!closed && <Lately />}
       {data?.next && limit < 1000 && <button type="button" onClick={() => setLimit(Math.min(1000, limit * 2))}>{t("show.more")}</button>}
     </>
   );

@@ -294,6 +294,7 @@ export const en = {
   "alerts.closed": "Closed",
   "alerts.rules": "Rules",
   "alerts.policies": "Remediation",
+  "alerts.lately": "Closed within the last hour",
   "alerts.filter": "Filter by problem, node, owner",
   "alerts.any": "any severity",
   "alerts.quiet": "Nothing is wrong now.",

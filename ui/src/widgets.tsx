@@ -81,7 +81,7 @@ export function Bar({ parts, label }: { parts: Part[]; label: string }) {
 }
 
 export function Ago({ at }: { at?: string | undefined }) {
-  const now = useNow();
+  const now = useNow(3000);
   if (!at) return <span class="dim">–</span>;
   return <time dateTime={at} title={absolute(at)}>{ago(at, now)}</time>;
 }

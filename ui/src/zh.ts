@@ -295,6 +295,7 @@ export const zh: Record<keyof typeof en, string> = {
   "alerts.closed": "已关闭",
   "alerts.rules": "规则",
   "alerts.policies": "自愈",
+  "alerts.lately": "最近一小时内关闭",
   "alerts.filter": "按问题、节点、负责人过滤",
   "alerts.any": "任意级别",
   "alerts.quiet": "当前没有问题。",
