@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"alps/agent/dns"
 	"alps/agent/exec"
 	"alps/agent/link"
 	"alps/mesh"
@@ -22,6 +23,40 @@ type Status struct {
 	// SpoolDisk is why the spool does not use its disk, empty when it does.
 	SpoolDisk string      `json:"spool_disk,omitempty"`
 	Exec      exec.Status `json:"exec"`
+	Checks    Checks      `json:"checks"`
+	Names     *dns.Status `json:"names,omitempty"` // nil: it answers none.
+}
+
+// Checks is how the checks of the node are, in numbers.
+type Checks struct {
+	Passing  int `json:"passing"`
+	Warning  int `json:"warning"`
+	Critical int `json:"critical"`
+	Unknown  int `json:"unknown"`
+	// Catalog is why Consul does not know the present state, empty when it
+	// does.
+	Catalog string `json:"catalog,omitempty"`
+}
+
+// Count makes Checks of results; catalog is why Consul does not know them.
+func Count(results []mesh.CheckResult, catalog error) Checks {
+	var c Checks
+	for i := range results {
+		switch results[i].Status {
+		case mesh.HealthPassing:
+			c.Passing++
+		case mesh.HealthWarning:
+			c.Warning++
+		case mesh.HealthCritical:
+			c.Critical++
+		case mesh.HealthUnknown:
+			c.Unknown++
+		}
+	}
+	if catalog != nil {
+		c.Catalog = catalog.Error()
+	}
+	return c
 }
 
 // Grade is how bad a Finding is.
@@ -52,7 +87,7 @@ const skewWarn = mesh.MaxSkew / 4
 // Diagnose judges what a running agent says at a point in time. It looks at
 // nothing else.
 func Diagnose(s Status, now time.Time) []Finding {
-	return []Finding{
+	findings := []Finding{
 		{Topic: "agent", Grade: Good, Text: "runs as pid " + strconv.Itoa(s.PID) + " since " + s.Started.Local().Format(time.DateTime) + ", node " + string(s.Node)},
 		diagnoseLink(s.Link, now),
 		diagnoseClock(s.Link),
@@ -60,7 +95,40 @@ func Diagnose(s Status, now time.Time) []Finding {
 		diagnoseSpool(s),
 		diagnoseExec(s.Exec),
 		diagnoseLook(s.Exec, now),
+		diagnoseChecks(s.Checks),
 	}
+	if s.Names != nil {
+		findings = append(findings, diagnoseNames(s.Names))
+	}
+	return findings
+}
+
+func diagnoseChecks(c Checks) Finding {
+	f := Finding{Topic: "checks", Grade: Good, Text: strconv.Itoa(c.Passing+c.Warning+c.Critical+c.Unknown) + " run"}
+	for _, part := range []struct {
+		n    int
+		name string
+	}{{c.Passing, "passing"}, {c.Warning, "warning"}, {c.Critical, "critical"}, {c.Unknown, "unknown"}} {
+		if part.n > 0 {
+			f.Text += ", " + strconv.Itoa(part.n) + " " + part.name
+		}
+	}
+	if c.Catalog != "" {
+		f.Grade, f.Text = Bad, f.Text+"; Consul does not know: "+c.Catalog
+		f.Hint = "the agent's Consul token must write its services: deploy/consul/agent-policy.hcl"
+	}
+	return f
+}
+
+func diagnoseNames(n *dns.Status) Finding {
+	f := Finding{Topic: "dns", Grade: Good, Text: "answers names at " + n.Listen + ": " + strconv.Itoa(n.Nodes) + " nodes, " + strconv.Itoa(n.Services) + " services"}
+	switch {
+	case n.Source == dns.SourceNone:
+		f.Grade, f.Text = Warn, "answers names at "+n.Listen+" by asking Consul: no server has sent any yet"
+	case n.Stale:
+		f.Grade, f.Text = Warn, f.Text+", as they were "+strconv.FormatInt(n.Age, 10)+" s ago: no server keeps them up to date"
+	}
+	return f
 }
 
 func diagnoseLink(l link.Status, now time.Time) Finding {

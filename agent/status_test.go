@@ -1,11 +1,13 @@
 package agent_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"alps/agent"
+	"alps/agent/dns"
 	"alps/agent/link"
 	"alps/mesh"
 )
@@ -48,6 +50,23 @@ func TestDiagnose(t *testing.T) {
 		"an error that is over": {
 			"link", agent.Good, "linked to", "",
 			func(s *agent.Status) { s.Link.LastError = away },
+		},
+		"Consul does not know the checks": {
+			"checks", agent.Bad, "3 run, 2 passing, 1 critical; Consul does not know: permission denied", "agent-policy.hcl",
+			func(s *agent.Status) {
+				results := []mesh.CheckResult{{Status: mesh.HealthPassing}, {Status: mesh.HealthCritical}, {Status: mesh.HealthPassing}}
+				s.Checks = agent.Count(results, errors.New("permission denied"))
+			},
+		},
+		"old names": {
+			"dns", agent.Warn, "5 nodes, 2 services, as they were 90 s ago", "",
+			func(s *agent.Status) {
+				s.Names = &dns.Status{Source: dns.SourceDisk, Nodes: 5, Services: 2, Age: 90, Stale: true}
+			},
+		},
+		"no names yet": {
+			"dns", agent.Warn, "by asking Consul", "",
+			func(s *agent.Status) { s.Names = &dns.Status{Source: dns.SourceNone} },
 		},
 		"clock behind": {
 			"clock", agent.Bad, "wrong by 2m1s; jobs are refused beyond 2m0s", "chronyc makestep",
@@ -149,7 +168,7 @@ func TestDiagnoseTopics(t *testing.T) {
 	for _, f := range agent.Diagnose(well(), now) {
 		got = append(got, f.Topic)
 	}
-	if got, want := strings.Join(got, " "), "agent link clock cert spool exec jobs"; got != want {
+	if got, want := strings.Join(got, " "), "agent link clock cert spool exec jobs checks"; got != want {
 		t.Errorf("the topics are %q, want %q", got, want)
 	}
 }

@@ -36,8 +36,9 @@ type Agent struct {
 	define  *definer
 }
 
-// NewAgent puts an agent together: it waits for the local Consul agent to say
-// which node this is, and enrols if that was not done yet.
+// NewAgent puts an agent together. On the first start it waits for the local
+// Consul agent to say which node this is, and for a server to enrol it; later
+// it starts without either.
 func NewAgent(ctx context.Context, cfg *config.Agent, b Base) (*Agent, error) {
 	a := &Agent{}
 	if err := a.build(ctx, cfg, b); err != nil {
@@ -56,10 +57,11 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 		return err
 	}
 	a.closers.add("consul client", func() error { cc.Close(); return nil })
-	self, err := whoAmI(ctx, cc, b.Logger.Named("consul"))
+	self, err := findPlace(ctx, cc, cfg.DataDir, b.Logger.Named("consul"))
 	if err != nil {
 		return err
 	}
+	a.parts = append(a.parts, part{"place in Consul", self.confirm(cc)})
 	if cfg.NodeName != "" {
 		self.Name = mesh.NodeName(cfg.NodeName)
 	}
@@ -95,7 +97,7 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 	if err != nil {
 		return err
 	}
-	me := mesh.Node{ID: id.NodeID(), Name: self.Name, DC: self.Datacenter, Facts: &found}
+	me := mesh.Node{ID: id.NodeID(), Name: self.Name, DC: self.DC, Facts: &found}
 	me.Naming, _ = mesh.ParseNaming(self.Name)
 	h.engine, err = exec.New(exec.Options{
 		Node: id.NodeID(), Cluster: id.Cluster(), Dir: filepath.Join(cfg.DataDir, "exec"),
@@ -112,7 +114,7 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 	}
 	h.facts, err = fact.New(fact.Options{
 		Node: id.NodeID(), Version: b.Version, Domains: domains, Sender: sender{h.link}, Interval: cfg.Fact.Interval, Logger: b.Logger.Named("fact"),
-		Self: func(context.Context) (mesh.NodeName, string, error) { return self.Name, self.Datacenter, nil },
+		Self: func(context.Context) (mesh.NodeName, string, error) { return self.Name, self.DC, nil },
 	})
 	if err != nil {
 		return err
@@ -154,7 +156,7 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 			return err
 		}
 		h.names, err = dns.New(dns.Options{
-			Listen: cfg.DNS.Listen, Domains: cfg.DNS.Domains, DC: self.Datacenter, Node: self.Name,
+			Listen: cfg.DNS.Listen, Domains: cfg.DNS.Domains, DC: self.DC, Node: self.Name,
 			TTL: cfg.DNS.TTL, NegativeTTL: cfg.DNS.NegativeTTL, Forward: forward, BareNames: cfg.DNS.BareNames,
 			Dir: filepath.Join(cfg.DataDir, "dns"), Fallback: lookups{cc}, Linked: linked, Logger: b.Logger.Named("dns"),
 		})
@@ -167,8 +169,13 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 	started := time.Now()
 	control, err := agent.NewControl(cfg.Control.Socket, func() agent.Status {
 		s := agent.Status{
-			Version: b.Version, Cluster: id.Cluster(), Node: id.NodeID(), Name: self.Name, DC: self.Datacenter,
+			Version: b.Version, Cluster: id.Cluster(), Node: id.NodeID(), Name: self.Name, DC: self.DC,
 			PID: os.Getpid(), Started: started, Link: h.link.Status(), Exec: h.engine.Status(),
+			Checks: agent.Count(h.checks.States(), h.checks.CatalogError()),
+		}
+		if h.names != nil {
+			names := h.names.Status()
+			s.Names = &names
 		}
 		if s.Link.Spool.Disk != nil {
 			s.SpoolDisk, s.Link.Spool.Disk = s.Link.Spool.Disk.Error(), nil
@@ -188,7 +195,7 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 		part{"facts", h.facts.Run},
 		part{"link", h.link.Run},
 	)
-	b.Logger.Info("agent is ready", "node", id.NodeID(), "name", self.Name, "dc", self.Datacenter, "cluster", id.Cluster())
+	b.Logger.Info("agent is ready", "node", id.NodeID(), "name", self.Name, "dc", self.DC, "cluster", id.Cluster())
 	return nil
 }
 

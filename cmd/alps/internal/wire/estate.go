@@ -108,6 +108,7 @@ type status struct {
 	inventory *cmdb.CMDB
 	agents    *agents
 	jobs      job.Jobs
+	loop      *loop
 }
 
 func (s *status) Status(ctx context.Context) (v1.StatusDetail, error) {
@@ -126,6 +127,16 @@ func (s *status) Status(ctx context.Context) (v1.StatusDetail, error) {
 		if f.Kind != cmdb.KindNaming {
 			d.Problems = append(d.Problems, f.Text)
 		}
+	}
+	for _, f := range s.loop.settings.s.Findings() {
+		d.Problems = append(d.Problems, f.Text)
+	}
+	for _, f := range s.loop.zone.Status().Findings {
+		d.Problems = append(d.Problems, f.Text)
+	}
+	d.Problems = append(d.Problems, s.loop.alerts.Problems()...)
+	if _, ok := s.loop.lead.Held(); !ok {
+		d.Problems = append(d.Problems, "the lease has lapsed: nothing is told or mended until Consul grants it again")
 	}
 	return d, nil
 }

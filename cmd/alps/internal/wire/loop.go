@@ -154,22 +154,9 @@ func (r ruleset) apply(a *alert.Engine, n *notify.Engine, m *remedy.Engine, befo
 // remedyIncidents is remedy.Incidents on the alerts.
 type remedyIncidents struct{ *alert.Engine }
 
-// maxStory bounds how many incidents a storm is counted over.
-const maxStory = 5000
-
-// Incidents implements remedy.Incidents: open ones come first, then the newest.
+// Incidents implements remedy.Incidents.
 func (r remedyIncidents) Incidents(ctx context.Context, since time.Time) ([]mesh.Incident, error) {
-	list, err := r.Engine.Incidents(ctx, alert.Filter{Limit: maxStory})
-	if err != nil {
-		return nil, err
-	}
-	var out []mesh.Incident
-	for _, i := range list {
-		if i.Status != mesh.IncidentClosed || !i.Opened.Before(since) {
-			out = append(out, i)
-		}
-	}
-	return out, nil
+	return r.Recent(ctx, since)
 }
 
 // remedyJobs is remedy.Jobs on the jobs: under the lock that this server leads

@@ -34,13 +34,18 @@ func (l lookups) Service(ctx context.Context, dc, name string) (zone.Service, bo
 	}
 	s := zone.Service{DC: dc, Name: name}
 	for _, i := range list {
-		addr, err := netip.ParseAddr(i.Address)
-		if err != nil || i.Status() == consul.Critical {
+		if i.Status() == consul.Critical {
 			continue
 		}
-		s.Instances = append(s.Instances, zone.Instance{
-			Node: string(i.Node), ID: i.ID, Address: addr.Unmap(), Port: uint16(min(max(i.Port, 0), 1<<16-1)), Tags: slices.Clone(i.Tags), //nolint:gosec // bounded.
-		})
+		in := zone.Instance{
+			Node: string(i.Node), ID: i.ID, Port: uint16(min(max(i.Port, 0), 1<<16-1)), Tags: slices.Clone(i.Tags), //nolint:gosec // bounded.
+		}
+		if addr, err := netip.ParseAddr(i.Address); err == nil {
+			in.Address = addr.Unmap()
+		} else {
+			in.Host = i.Address
+		}
+		s.Instances = append(s.Instances, in)
 	}
 	return s, true, nil
 }

@@ -192,7 +192,7 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 		Listener: apiListener, TLS: tlsConfig, Logger: log.Named("api"), Version: s.base.Version, Cluster: cfg.Cluster,
 		Jobs: apiJobs{jobs}, Inventory: nodes{inventory}, Enrolment: enrolment{registrar}, Tokens: tokens,
 		Audit: auditor{db}, Events: hub,
-		Status: &status{name: string(self.Name), started: time.Now().UTC(), inventory: inventory, agents: agents, jobs: db},
+		Status: &status{name: string(self.Name), started: time.Now().UTC(), inventory: inventory, agents: agents, jobs: db, loop: l},
 		Checks: states{l.checks, agents}, KV: keys{cc}, Settings: l.settings,
 		Consul:    pages{c: cc, inventory: inventory, lock: cfg.Leader.Key},
 		Incidents: incidents{o.alerts, o.receivers}, Remedies: remedies{o.remedy},
