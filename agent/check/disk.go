@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -95,6 +96,9 @@ func (c *claims) units() map[string]*unit {
 	return units
 }
 
+// savedFor is how long the result of a check is kept that is not defined.
+const savedFor = 24 * time.Hour
+
 // savedCheck is what is kept of a check over a restart of the agent.
 type savedCheck struct {
 	Result  mesh.CheckResult `json:"result"`
@@ -147,6 +151,11 @@ func (e *Engine) save() {
 		if c.last != nil {
 			s := savedCheck{Result: *c.last, Changes: c.standing.changes}
 			s.Result.Samples = nil
+			list = append(list, s)
+		}
+	}
+	for _, s := range e.saved { // not defined again yet: a pack may still come.
+		if time.Since(s.Result.At) < savedFor {
 			list = append(list, s)
 		}
 	}

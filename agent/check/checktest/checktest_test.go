@@ -97,4 +97,3 @@ func (r real) Local(ctx context.Context) (map[string]check.LocalCheck, error) {
 	}
 	return all, nil
 }
-

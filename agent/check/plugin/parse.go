@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"alps/mesh"
 )
@@ -15,6 +17,7 @@ const (
 	MaxSamples = 256
 	maxLabel   = 128
 	maxRange   = 64
+	maxUnit    = 16
 )
 
 // Parse cuts what a plugin printed into text and numbers. What stands behind
@@ -171,8 +174,14 @@ func base(unit string) (string, float64) {
 	case "pb", "pib":
 		return "B", 1 << 50
 	}
-	return clean(unit, 16), 1
+	if len(unit) > maxUnit || !utf8.ValidString(unit) || strings.ContainsFunc(unit, notOfUnit) {
+		return "", 1
+	}
+	return unit, 1
 }
+
+// notOfUnit reports whether a unit that makes sense does not have r.
+func notOfUnit(r rune) bool { return !unicode.IsLetter(r) && !strings.ContainsRune("%/°", r) }
 
 // scaleRange multiplies the numbers of a range: 10, 10:, ~:10, 10:20, @10:20.
 // What is no range becomes empty.
