@@ -153,10 +153,12 @@ func (s *Server) nodeSessions(ctx context.Context, in *nodeIn) (*sessionsOut, er
 	if err != nil {
 		return nil, err
 	}
-	for i := range list {
-		list[i].Keys = full(list[i].Keys)
+	out := make([]v1.LockSession, len(list))
+	for i, session := range list {
+		session.Keys = full(session.Keys)
+		out[i] = session
 	}
-	return &sessionsOut{v1.SessionList{Sessions: full(list)}}, nil
+	return &sessionsOut{v1.SessionList{Sessions: out}}, nil
 }
 
 type tomographyOut struct{ Body v1.Tomography }

@@ -3,8 +3,10 @@ package api
 import (
 	"cmp"
 	"context"
+	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"alps/mesh"
@@ -15,7 +17,10 @@ import (
 
 const (
 	checksPage = 1000
-	maxChecks  = 10_000
+	// askAtOnce is how many agents are asked at the same time to run a check:
+	// one that is slow to answer keeps the others waiting for no longer than
+	// itself.
+	askAtOnce = 32
 )
 
 // lookout says of a node by its place whether the caller may see it.
@@ -99,36 +104,69 @@ func (s *Server) listChecks(ctx context.Context, in *checksIn) (*checksOut, erro
 			all = append(all, c)
 		}
 	}
-	return &checksOut{checkPage(all, in.After, orDefault(in.Limit, checksPage))}, nil
+	after, err := parseCheckKey(in.After)
+	if err != nil {
+		return nil, err
+	}
+	return &checksOut{checkPage(all, after, orDefault(in.Limit, checksPage))}, nil
 }
 
-// checkPage cuts one page out of all, which it sorts.
-func checkPage(all []mesh.CheckState, after string, limit int) v1.CheckList {
-	slices.SortFunc(all, func(a, b mesh.CheckState) int {
-		return cmp.Or(cmp.Compare(a.DC, b.DC), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Result.Check, b.Result.Check))
-	})
+// checkKey is where a check stands in the list. The zero checkKey stands
+// before all.
+type checkKey struct {
+	dc    string
+	node  mesh.NodeName
+	check string
+}
+
+func keyOf(c *mesh.CheckState) checkKey { return checkKey{c.DC, c.Node, c.Result.Check} }
+
+func (k checkKey) compare(other checkKey) int {
+	return cmp.Or(cmp.Compare(k.dc, other.dc), cmp.Compare(k.node, other.node), cmp.Compare(k.check, other.check))
+}
+
+// String is the cursor after the check: its parts escaped and joined, so that
+// a script can carry it whatever a node or a check is called.
+func (k checkKey) String() string {
+	return url.PathEscape(k.dc) + "/" + url.PathEscape(string(k.node)) + "/" + url.PathEscape(k.check)
+}
+
+func parseCheckKey(text string) (checkKey, error) {
+	if text == "" {
+		return checkKey{}, nil
+	}
+	parts := strings.Split(text, "/")
+	for i := range parts {
+		plain, err := url.PathUnescape(parts[i])
+		if err != nil || len(parts) != 3 {
+			return checkKey{}, mesh.Errorf(mesh.Invalid, "there is no place %q in a list of checks", text).
+				WithHint("after is the next of the page before, as it came")
+		}
+		parts[i] = plain
+	}
+	return checkKey{parts[0], mesh.NodeName(parts[1]), parts[2]}, nil
+}
+
+// checkPage cuts the page after a place out of all, which it sorts. The place
+// need not be taken any more.
+func checkPage(all []mesh.CheckState, after checkKey, limit int) v1.CheckList {
+	slices.SortFunc(all, func(a, b mesh.CheckState) int { return keyOf(&a).compare(keyOf(&b)) })
 	out := v1.CheckList{Total: len(all)}
 	from := 0
-	if after != "" {
-		from, _ = slices.BinarySearchFunc(all, after, func(c mesh.CheckState, key string) int {
-			if checkKey(c) == key {
-				return -1
-			}
-			return cmp.Compare(checkKey(c), key)
-		})
+	if after != (checkKey{}) {
+		var taken bool
+		from, taken = slices.BinarySearchFunc(all, after, func(c mesh.CheckState, k checkKey) int { return keyOf(&c).compare(k) })
+		if taken {
+			from++
+		}
 	}
-	page := all[min(from, len(all)):]
+	page := all[from:]
 	if len(page) > limit {
 		page = page[:limit]
-		out.Next = checkKey(page[limit-1])
+		out.Next = keyOf(&page[limit-1]).String()
 	}
 	out.Checks = full(page)
 	return out
-}
-
-// checkKey orders as checkPage sorts: no name holds what parts them.
-func checkKey(c mesh.CheckState) string {
-	return c.DC + "\x00" + string(c.Node) + "\x00" + c.Result.Check
 }
 
 func (s *Server) nodeChecks(ctx context.Context, in *nodeIn) (*checksOut, error) {
@@ -142,7 +180,7 @@ func (s *Server) nodeChecks(ctx context.Context, in *nodeIn) (*checksOut, error)
 			list = append(list, c)
 		}
 	}
-	return &checksOut{checkPage(list, "", maxChecks)}, nil
+	return &checksOut{checkPage(list, checkKey{}, max(len(list), 1))}, nil
 }
 
 type runCheckIn struct{ Body v1.RunCheckRequest }
@@ -152,11 +190,11 @@ type runCheckOut struct{ Body v1.RunCheckAnswer }
 // runCheck asks every node that has the check, and that the caller may act on,
 // to run it now. It does not wait for the results.
 func (s *Server) runCheck(ctx context.Context, in *runCheckIn) (*runCheckOut, error) {
+	about(ctx, in.Body.Check, map[string]string{"target": in.Body.Target})
 	expr, err := asked(in.Body.Target)
 	if err != nil {
 		return nil, err
 	}
-	about(ctx, in.Body.Check, map[string]string{"target": in.Body.Target})
 	nodes, err := s.visible(ctx, expr)
 	if err != nil {
 		return nil, err
@@ -178,15 +216,47 @@ func (s *Server) runCheck(ctx context.Context, in *runCheckIn) (*runCheckOut, er
 	if len(wanted)+len(out.Missed) == 0 {
 		return nil, mesh.Errorf(mesh.NotFound, "no node has a check %q", in.Body.Check).WithHint("alps check list")
 	}
-	for id, checks := range wanted {
-		if err := s.Checks.RunNow(ctx, id, checks); err != nil {
-			out.Missed[string(names[id])] = err.Error()
+	for id, err := range s.askAll(ctx, wanted) {
+		if err != nil {
+			out.Missed[string(names[id])] = s.told(ctx, err)
 			continue
 		}
 		out.Asked = append(out.Asked, names[id])
 	}
 	slices.Sort(out.Asked)
 	return &runCheckOut{out}, nil
+}
+
+// told is what a caller hears of an error that does not fail the call.
+func (s *Server) told(ctx context.Context, err error) string {
+	if mesh.CodeOf(err) != mesh.Internal {
+		return err.Error()
+	}
+	c := callFrom(ctx)
+	s.log.Error("a part of a request met a fault", "request", c.id, "path", c.path, "error", err)
+	return "a fault in the server; its log has the details under request=" + c.id
+}
+
+// askAll asks nodes to run checks, and returns what each has answered.
+func (s *Server) askAll(ctx context.Context, wanted map[mesh.NodeID][]string) map[mesh.NodeID]error {
+	answers := make(map[mesh.NodeID]error, len(wanted))
+	var (
+		mu   sync.Mutex
+		all  sync.WaitGroup
+		slot = make(chan struct{}, askAtOnce)
+	)
+	for id, checks := range wanted {
+		slot <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slot }()
+			err := s.Checks.RunNow(ctx, id, checks)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[id] = err
+		})
+	}
+	all.Wait()
+	return answers
 }
 
 // scoped reports whether the caller may see what is about a node; what is

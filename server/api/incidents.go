@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"net/url"
+	"slices"
 	"strings"
 
 	"alps/mesh"
@@ -130,8 +132,27 @@ func (s *Server) listRules(ctx context.Context, _ *struct{}) (*rulesOut, error) 
 	if err != nil {
 		return nil, err
 	}
-	list.Rules, list.Receivers = full(list.Rules), full(list.Receivers)
+	list.Rules, list.Receivers = full(list.Rules), slices.Clone(full(list.Receivers))
+	for i := range list.Receivers {
+		list.Receivers[i].URL = shownURL(list.Receivers[i].URL)
+	}
 	return &rulesOut{list}, nil
+}
+
+// shownURL keeps of a webhook's address where it goes. The rest is how many
+// services know their callers: whoever has it can speak in our name.
+func shownURL(text string) string {
+	if text == "" {
+		return ""
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return "…"
+	}
+	if strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.User == nil && u.Fragment == "" {
+		return text
+	}
+	return u.Scheme + "://" + u.Host + "/…"
 }
 
 type policiesOut struct{ Body v1.PolicyList }
@@ -141,7 +162,16 @@ func (s *Server) listPolicies(ctx context.Context, _ *struct{}) (*policiesOut, e
 	if err != nil {
 		return nil, err
 	}
-	list.Policies = full(list.Policies)
+	see, err := s.sees(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	list.Policies = slices.Clone(full(list.Policies))
+	for i := range list.Policies {
+		if last := list.Policies[i].Last; last != nil && !see(last.DC, last.Node) {
+			list.Policies[i].Last = nil
+		}
+	}
 	return &policiesOut{list}, nil
 }
 
@@ -158,19 +188,21 @@ func (s *Server) listRuns(ctx context.Context, in *runsIn) (*runsOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	runs, err := s.Remedies.Runs(ctx, v1.RemedyRunFilter{
-		Policy: in.Policy, Incident: mesh.IncidentID(in.Incident), Limit: orDefault(in.Limit, runsPage),
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := []mesh.RemedyRun{}
-	for _, r := range runs {
-		if see(r.DC, r.Node) {
-			out = append(out, r)
+	limit := orDefault(in.Limit, runsPage)
+	f := v1.RemedyRunFilter{Policy: in.Policy, Incident: mesh.IncidentID(in.Incident), Limit: limit}
+	for {
+		runs, err := s.Remedies.Runs(ctx, f)
+		if err != nil {
+			return nil, err
 		}
+		read := len(runs)
+		runs = slices.DeleteFunc(runs, func(r mesh.RemedyRun) bool { return !see(r.DC, r.Node) })
+		if len(runs) >= limit || read < f.Limit {
+			return &runsOut{v1.RemedyRunList{Runs: full(runs[:min(len(runs), limit)])}}, nil
+		}
+		// A scope hides some: older ones take their places.
+		f.Limit *= 4
 	}
-	return &runsOut{v1.RemedyRunList{Runs: out}}, nil
 }
 
 type runIn struct {
@@ -185,11 +217,11 @@ func (s *Server) getRun(ctx context.Context, in *runIn) (*runOut, error) {
 		return nil, err
 	}
 	r, err := s.Remedies.Run(ctx, mesh.RemedyRunID(in.ID))
-	if err != nil {
+	if err != nil && mesh.CodeOf(err) != mesh.NotFound {
 		return nil, err
 	}
-	if !see(r.DC, r.Node) {
-		return nil, mesh.Errorf(mesh.NotFound, "there is no run %s", in.ID).WithHint("`alps remedy list` shows them")
+	if err != nil || !see(r.DC, r.Node) {
+		return nil, mesh.Errorf(mesh.NotFound, "there is no run %s", in.ID).WithHint("`alps remedy runs` shows them")
 	}
 	return &runOut{r}, nil
 }

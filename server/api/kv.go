@@ -73,7 +73,7 @@ func (s *Server) getKey(ctx context.Context, in *kvIn) (*kvOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Protected = protected(p.Key)
+	p.Value, p.Protected = full(p.Value), protected(p.Key)
 	return &kvOut{p}, nil
 }
 
@@ -98,8 +98,9 @@ func (s *Server) putKey(ctx context.Context, in *putKeyIn) (*kvOut, error) {
 	}
 	p, err := s.KV.Put(ctx, in.DC, in.Key, in.Body)
 	if err != nil {
-		return nil, changed(err, in.Key)
+		return nil, changed(err, in.Key, in.Body.Index)
 	}
+	p.Value = full(p.Value)
 	return &kvOut{p}, nil
 }
 
@@ -111,17 +112,26 @@ type deleteKeyIn struct {
 
 func (s *Server) deleteKey(ctx context.Context, in *deleteKeyIn) (*struct{}, error) {
 	about(ctx, in.Key, map[string]string{"dc": in.DC, "index": strconv.FormatUint(in.Index, 10)})
+	// Consul drops a slash in front: without this, "/alps/x" would name a key
+	// that protected does not see.
+	if err := checkKeyName(in.Key); err != nil {
+		return nil, err
+	}
 	if why := protected(in.Key); why != "" {
 		return nil, mesh.Errorf(mesh.Denied, "the key %q cannot be deleted here: %s", in.Key, why)
 	}
-	return nil, changed(s.KV.Delete(ctx, in.DC, in.Key, in.Index), in.Key)
+	return nil, changed(s.KV.Delete(ctx, in.DC, in.Key, in.Index), in.Key, in.Index)
 }
 
-// changed says what a conflict over a key means.
-func changed(err error, key string) error {
-	if mesh.CodeOf(err) != mesh.Conflict {
+// changed says what a conflict over a key means to who read it at index.
+func changed(err error, key string, index uint64) error {
+	switch {
+	case mesh.CodeOf(err) != mesh.Conflict:
 		return err
+	case index == 0:
+		return mesh.Errorf(mesh.Conflict, "there is a key %q already; nothing was written", key).
+			WithHint("read it, and decide with both values before you")
 	}
-	return mesh.Errorf(mesh.Conflict, "somebody else has changed %q meanwhile; nothing was written", key).
+	return mesh.Errorf(mesh.Conflict, "somebody else has changed or deleted %q meanwhile; yours was not done", key).
 		WithHint("read it again, and decide with both values before you")
 }

@@ -49,6 +49,9 @@ type Estate struct {
 	panics  any
 }
 
+// UIPolicy is the content security policy of the pages of an Estate's UI.
+const UIPolicy = "default-src 'none'"
+
 // Start runs a server over an empty Estate until the test ends.
 func Start(t *testing.T) *Estate {
 	t.Helper()
@@ -91,7 +94,10 @@ func (e *Estate) Options(t *testing.T) api.Options {
 		Logger: hclog.NewNullLogger(), Version: "1.2.3", Cluster: "test",
 		Jobs: e, Inventory: inventory{e}, Enrolment: e, Tokens: e.Tokens, Audit: e, Status: e, Events: e.Hub,
 		Checks: e.Loop, Consul: e.Loop, KV: keys{e.Loop}, Settings: e.Loop, Incidents: incidents{e.Loop}, Remedies: remedies{e.Loop},
-		UI: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<!doctype html>") }),
+		UI: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Security-Policy", UIPolicy)
+			io.WriteString(w, "<!doctype html>"+r.URL.Path)
+		}),
 	}
 }
 

@@ -25,6 +25,7 @@ type Loop struct {
 type LoopState struct {
 	Checks      []mesh.CheckState
 	Deaf        []mesh.NodeID // nodes that cannot be asked to run a check.
+	RunFault    error         // what asking any node to run a check fails with.
 	Datacenters []v1.Datacenter
 	Sessions    map[mesh.NodeName][]v1.LockSession
 	RTTs        map[mesh.NodeName]float64
@@ -74,6 +75,9 @@ func (l *Loop) Checks(context.Context) []mesh.CheckState { return slices.Clone(l
 func (l *Loop) RunNow(_ context.Context, node mesh.NodeID, checks []string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.state.RunFault != nil {
+		return l.state.RunFault
+	}
 	if slices.Contains(l.state.Deaf, node) {
 		return mesh.Errorf(mesh.Unavailable, "its agent has no link")
 	}
@@ -116,6 +120,9 @@ func (l *Loop) Settings(context.Context, mesh.Node) (v1.SettingList, error) {
 func (l *Loop) Incidents(_ context.Context, f v1.IncidentFilter) (v1.IncidentList, error) {
 	var out v1.IncidentList
 	after := f.Before == ""
+	if !after && !slices.ContainsFunc(l.State().Incidents, func(i mesh.Incident) bool { return i.ID == f.Before }) {
+		return out, mesh.Errorf(mesh.NotFound, "there is no incident %s to begin after", f.Before)
+	}
 	for _, i := range l.State().Incidents {
 		switch {
 		case !after:
@@ -134,12 +141,19 @@ func (l *Loop) Incidents(_ context.Context, f v1.IncidentFilter) (v1.IncidentLis
 
 // Incident implements api.Incidents.
 func (l *Loop) Incident(_ context.Context, id string) (mesh.Incident, error) {
+	var found []mesh.Incident
 	for _, i := range l.State().Incidents {
 		if strings.HasPrefix(string(i.ID), id) {
-			return i, nil
+			found = append(found, i)
 		}
 	}
-	return mesh.Incident{}, mesh.Errorf(mesh.NotFound, "there is no incident %s", id)
+	switch len(found) {
+	case 0:
+		return mesh.Incident{}, mesh.Errorf(mesh.NotFound, "there is no incident %s", id)
+	case 1:
+		return found[0], nil
+	}
+	return mesh.Incident{}, mesh.Errorf(mesh.Conflict, "%d incidents begin with %s", len(found), id)
 }
 
 func (i incidents) Change(_ context.Context, id mesh.IncidentID, actor string, what v1.IncidentChange, text string) (mesh.Incident, error) {
@@ -151,12 +165,13 @@ func (i incidents) Change(_ context.Context, id mesh.IncidentID, actor string, w
 	if at < 0 {
 		return mesh.Incident{}, mesh.Errorf(mesh.NotFound, "there is no incident %s", id)
 	}
+	closed := list[at].Status == mesh.IncidentClosed
+	if what == v1.IncidentAck && list[at].Status != mesh.IncidentOpen || what == v1.IncidentClose && closed || what == v1.IncidentReopen && !closed {
+		return mesh.Incident{}, mesh.Errorf(mesh.Conflict, "the incident %s is %s", id, list[at].Status)
+	}
 	kind := mesh.EventComment
 	switch what {
 	case v1.IncidentAck:
-		if list[at].Status != mesh.IncidentOpen {
-			return mesh.Incident{}, mesh.Errorf(mesh.Conflict, "the incident %s is %s", id, list[at].Status)
-		}
 		list[at].Status, list[at].AckedBy, kind = mesh.IncidentAcked, actor, mesh.EventAcked
 	case v1.IncidentClose:
 		list[at].Status, list[at].ClosedBy, kind = mesh.IncidentClosed, actor, mesh.EventClosed
@@ -195,7 +210,11 @@ func (k keys) Keys(_ context.Context, _, prefix string) ([]string, error) {
 	return slices.Sorted(maps.Keys(below)), nil
 }
 
+// bare is a key as Consul's client sends it: without a slash in front.
+func bare(key string) string { return strings.TrimPrefix(key, "/") }
+
 func (k keys) Get(_ context.Context, _, key string) (v1.KVPair, error) {
+	key = bare(key)
 	p, ok := k.State().Keys[key]
 	if !ok {
 		return p, mesh.Errorf(mesh.NotFound, "there is no key %q", key)
@@ -204,6 +223,7 @@ func (k keys) Get(_ context.Context, _, key string) (v1.KVPair, error) {
 }
 
 func (k keys) Put(_ context.Context, _, key string, w v1.KVWrite) (v1.KVPair, error) {
+	key = bare(key)
 	var err error
 	var p v1.KVPair
 	k.Change(func(s *LoopState) {
@@ -223,6 +243,7 @@ func (k keys) Put(_ context.Context, _, key string, w v1.KVWrite) (v1.KVPair, er
 }
 
 func (k keys) Delete(_ context.Context, _, key string, index uint64) error {
+	key = bare(key)
 	var err error
 	k.Change(func(s *LoopState) {
 		if s.Keys[key].Index != index {

@@ -36,26 +36,26 @@ const (
 
 // IncidentRequest goes with an IncidentChange. A comment needs its text.
 type IncidentRequest struct {
-	Text string `json:"text,omitempty" maxLength:"2000"`
+	Text string `json:"text,omitempty" maxLength:"2000" doc:"goes into the story; a comment must have one"`
 }
 
 // RuleList is the rules and receivers in force, and what is wrong with them.
+// Of a receiver's URL only where it goes is shown: the rest is a secret of many
+// services.
 type RuleList struct {
 	Rules     []mesh.Rule     `json:"rules" nullable:"false"`
-	Receivers []mesh.Receiver `json:"receivers" nullable:"false"`
-	// Problems are in words, such as a rule for a check that no node has.
-	Problems []string `json:"problems,omitempty"`
+	Receivers []mesh.Receiver `json:"receivers" nullable:"false" doc:"of a URL only the scheme and the host"`
+	Problems  []string        `json:"problems,omitempty" nullable:"false" doc:"in words, such as a rule for a check that no node has"`
 }
 
 // Policy is one policy and how it stands.
 type Policy struct {
 	mesh.Policy
 
-	// Blocked says why it would refuse now; empty: it would act.
-	Blocked  string          `json:"blocked,omitempty"`
+	Blocked  string          `json:"blocked,omitempty" doc:"why it would refuse now; absent: it would act"`
 	LastHour int             `json:"last_hour" doc:"actions within the last hour"`
-	Failures int             `json:"failures_in_a_row"`
-	Last     *mesh.RemedyRun `json:"last,omitempty"`
+	Failures int             `json:"failures_in_a_row" doc:"actions that failed since one succeeded; the breaker opens at failures"`
+	Last     *mesh.RemedyRun `json:"last,omitempty" doc:"its newest run, if there is one that the token may see"`
 }
 
 // PolicyList is every policy.
@@ -66,14 +66,14 @@ type PolicyList struct {
 
 // RemedyPause is the kill switch of all remediation.
 type RemedyPause struct {
-	By     string    `json:"by"`
-	At     time.Time `json:"at"`
+	By     string    `json:"by" doc:"name of the token"`
+	At     time.Time `json:"at" doc:"since when"`
 	Reason string    `json:"reason,omitempty"`
 }
 
 // PauseRequest says why remediation is paused or resumed.
 type PauseRequest struct {
-	Reason string `json:"reason,omitempty" maxLength:"500"`
+	Reason string `json:"reason,omitempty" maxLength:"500" doc:"kept in the audit"`
 }
 
 // RemedyRunFilter limits a list of runs. The zero one asks for the newest.
