@@ -189,6 +189,13 @@ const steps = {
     }
     await p.waitForSelector(".killswitch");
   },
+  async "a lost connection is said, and found again"() {
+    await p.context().setOffline(true);
+    await p.waitForSelector(".banner.bad", { timeout: 60_000 });
+    await shot("stale");
+    await p.context().setOffline(false);
+    await p.waitForSelector(".banner.bad", { state: "detached", timeout: 30_000 });
+  },
   async "Chinese and dark"() {
     await p.click('header button:has-text("中文")');
     await p.selectOption("header select", "dark");

@@ -65,6 +65,7 @@ export const en = {
   "n.incidents": "1 incident|{n} incidents",
   "time.now": "just now",
   "time.ago": "{span} ago",
+  "time.less": "under 1 ms",
   "time.ms": "{n} ms",
   "time.s": "{n} s",
   "time.m": "{n} min",

@@ -28,7 +28,7 @@ export function span(ms: number): string {
   return parts.slice(first, first + 2).filter(([n]) => n > 0).map(([n, k]) => t(k, { n })).join(" ");
 }
 
-export const nanos = (n: Nanos) => span(n / 1e6);
+export const nanos = (n: Nanos) => (n < 1e6 ? t("time.less") : span(n / 1e6));
 
 export function ago(at: string | number, now: number): string {
   const ms = now - new Date(at).getTime();

@@ -65,7 +65,7 @@ function Timeline({ events }: { events: IncidentEvent[] }) {
         const gap = before ? new Date(e.at).getTime() - new Date(before.at).getTime() : 0;
         return (
           <li key={n}>
-            {gap >= 1000 && <span class="gap">+{span(gap)}</span>}
+            {gap >= 20 && <span class="gap">+{span(gap)}</span>}
             <span class={`knot ${tone}`}><Icon shape={shape} tone={tone} /></span>
             <time dateTime={e.at} title={absolute(e.at)}>{clock(e.at)}<br /><span class="dim small">{ago(e.at, now)}</span></time>
             <div class="said">
@@ -81,12 +81,12 @@ function Timeline({ events }: { events: IncidentEvent[] }) {
 }
 
 function Data({ data }: { data: Record<string, string> }) {
-  const entries = Object.entries(data).filter(([, v]) => v);
+  const entries = Object.entries(data).filter(([k, v]) => v && !(k === "run" && v === data["job"]));
   if (entries.length === 0) return null;
   return (
     <p class="small data">
       {entries.map(([k, v]) => (
-        <span key={k}><span class="dim">{k}</span> {k === "job" || k === "run" ? <a href={href("jobs", v)}><code>{v}</code></a> : <code>{v}</code>}</span>
+        <span key={k}><span class="dim">{k}</span> {k === "job" ? <a href={href("jobs", v)}><code>{v}</code></a> : <code>{v}</code>}</span>
       ))}
     </p>
   );
@@ -137,7 +137,7 @@ const runForm: Record<string, [Shape, string]> = {
 export function RunRows({ runs }: { runs: RemedyRun[] }) {
   return (
     <table>
-      <thead><tr><th>{t("col.state")}</th><th>{t("col.policy")}</th><th>{t("col.script")}</th><th>{t("col.why")}</th><th>{t("col.job")}</th><th>{t("col.when")}</th><th>{t("col.lasted")}</th></tr></thead>
+      <thead><tr><th>{t("col.state")}</th><th>{t("col.policy")}</th><th>{t("col.script")}</th><th>{t("col.why")}</th><th>{t("col.job")}</th><th>{t("col.when")}</th><th class="num">{t("col.lasted")}</th></tr></thead>
       <tbody>
         {runs.map((r) => {
           const [shape, tone] = runForm[r.state] ?? ["none", "none"];

@@ -34,11 +34,14 @@ export function JobPage({ id }: { id: string }) {
       {job.unpublished && job.unpublished.length > 0 && <Note tone="warn">{t("job.unpublished", { dcs: job.unpublished.join(", ") })}</Note>}
       {job.hidden ? <Note>{t("job.hidden", { n: job.hidden })}</Note> : null}
       <Section title={t("job.groups")} count={groups.length}>
-        {groups.map((g, i) => <GroupCard key={g.state + g.id} job={job} group={g} open={i < 6} />)}
+        {groups.map((g, i) => <GroupCard key={sameGroup(g)} job={job} group={g} open={i < 6} />)}
       </Section>
     </article>
   );
 }
+
+// sameGroup names a group while nodes join it: its id does not.
+const sameGroup = (g: Group) => [g.state, g.reason, g.code, g.signal, g.stdout?.digest, g.stderr?.digest].join("\n");
 
 function Lines({ job }: { job: Job }) {
   const now = useNow(1000);

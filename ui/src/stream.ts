@@ -123,6 +123,12 @@ export function run() {
     lost(0);
     start();
   });
+  // The browser often knows before the stream falls silent.
+  window.addEventListener("offline", () => {
+    stop();
+    if (token()) lost(Date.now());
+  });
+  window.addEventListener("online", start);
   document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
     if (document.hidden) timer = window.setTimeout(stop, hiddenFor);

@@ -88,9 +88,10 @@ export function Ago({ at }: { at?: string | undefined }) {
 
 export function Fault({ error }: { error: ApiError }) {
   const offline = error.code === "offline";
+  const away = offline || error.code === "unavailable"; // it passes by itself.
   return (
-    <div class="note bad" role="alert">
-      <Icon shape="bad" tone="bad" />
+    <div class={away ? "note warn" : "note bad"} role="alert">
+      <Icon shape={away ? "warn" : "bad"} tone={away ? "warn" : "bad"} />
       <div>
         <strong>{offline ? t("offline") : word("code", error.code)}</strong>
         <p class="pre">{offline ? t("offline.hint") : error.message}</p>
