@@ -200,6 +200,14 @@ func (c *Client) HealthState(ctx context.Context, state string, q Query) ([]Chec
 	})
 }
 
+// HealthNode returns the checks of one node, those of its services included.
+func (c *Client) HealthNode(ctx context.Context, node mesh.NodeName, q Query) ([]Check, Meta, error) {
+	return read(ctx, c, q, fmt.Sprintf("list checks of node %q", node), func(o *api.QueryOptions) ([]Check, *api.QueryMeta, error) {
+		cs, m, err := c.api.Health().Node(string(node), o)
+		return checksOf(cs), m, err
+	})
+}
+
 func serviceOf(n *api.Node, s *api.AgentService) Service {
 	return Service{
 		Node: mesh.NodeName(n.Node), ID: s.ID, Name: s.Service,

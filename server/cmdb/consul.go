@@ -125,13 +125,11 @@ func (f *feed) common() []part {
 			signal(f.members)
 			signal(f.all)
 		}),
-		watch(f, "critical checks", time.Second, f.state(consul.Critical), func(l []consul.Check) {
-			f.fn(CriticalChecks(nodeChecks(l)))
+		f.bad("critical checks", consul.Critical, func(l []NodeCheck) {
+			f.fn(CriticalChecks(l))
 			signal(f.members)
 		}),
-		watch(f, "warning checks", time.Second, f.state(consul.Warning), func(l []consul.Check) {
-			f.fn(WarningChecks(nodeChecks(l)))
-		}),
+		f.bad("warning checks", consul.Warning, func(l []NodeCheck) { f.fn(WarningChecks(l)) }),
 		watch(f, "list of services", time.Second, f.client.Services, func(map[string][]string) {
 			signal(f.services)
 			signal(f.all)
@@ -143,6 +141,52 @@ func (f *feed) common() []part {
 			f.poll(ctx, "checks", pollOptions{allEvery, f.all}, f.readChecks)
 		}},
 	}
+}
+
+// leftAtOnce is of how many nodes the checks are read again one by one when
+// checks leave a list of bad ones; when more do, everything is.
+const leftAtOnce = 16
+
+// bad follows the checks in one bad state. Those of a node are read again when
+// one of them leaves: it may have recovered, or be no more.
+func (f *feed) bad(name, state string, deliver func([]NodeCheck)) part {
+	type place struct {
+		node mesh.NodeName
+		id   string
+	}
+	before := make(map[place]bool) // of the part's goroutine alone.
+	return part{name, func(ctx context.Context) {
+		watch(f, name, time.Second, f.state(state), func(l []consul.Check) {
+			now := make(map[place]bool, len(l))
+			for _, c := range l {
+				now[place{c.Node, c.ID}] = true
+			}
+			left := make(map[mesh.NodeName]bool)
+			for p := range before {
+				if !now[p] {
+					left[p.node] = true
+				}
+			}
+			before = now
+			if len(left) > leftAtOnce {
+				signal(f.all)
+				left = nil
+			}
+			for node := range left {
+				list, _, err := f.client.HealthNode(ctx, node, consul.Query{Mode: consul.Default})
+				if err != nil {
+					signal(f.all)
+					continue
+				}
+				checks := make([]mesh.Check, len(list))
+				for i, c := range nodeChecks(list) {
+					checks[i] = c.Check
+				}
+				f.fn(NodeChecks{node, checks})
+			}
+			deliver(nodeChecks(l))
+		}).follow(ctx)
+	}}
 }
 
 func (f *feed) facts(prefix string, least time.Duration) part {

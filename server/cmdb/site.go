@@ -95,6 +95,19 @@ func (u AllChecks) apply(s *site) bool {
 	return true
 }
 
+func (u NodeChecks) apply(s *site) bool {
+	if s.base == nil {
+		return false // everything is yet to be read.
+	}
+	if len(u.Checks) == 0 {
+		delete(s.base, u.Node)
+	} else {
+		s.base[u.Node] = u.Checks
+	}
+	s.overlay(u.Node)
+	return true
+}
+
 func (u CriticalChecks) apply(s *site) bool { return s.replace(&s.critical, u) }
 func (u WarningChecks) apply(s *site) bool  { return s.replace(&s.warning, u) }
 

@@ -35,6 +35,26 @@ func TestOverlay(t *testing.T) {
 			[]Update{AllChecks{check(n, "a", mesh.HealthCritical)}, CriticalChecks{check(n, "a", mesh.HealthCritical)}, CriticalChecks{}},
 			map[string]mesh.Health{"a": mesh.HealthPassing},
 		},
+		"gone while it was critical": {
+			[]Update{
+				AllChecks{check(n, "a", mesh.HealthCritical), check(n, "b", mesh.HealthPassing)},
+				CriticalChecks{check(n, "a", mesh.HealthCritical)},
+				NodeChecks{n, []mesh.Check{check(n, "b", mesh.HealthPassing).Check}},
+				CriticalChecks{},
+			},
+			map[string]mesh.Health{"b": mesh.HealthPassing},
+		},
+		"recovered, and read again": {
+			[]Update{
+				AllChecks{check(n, "a", mesh.HealthCritical)}, CriticalChecks{check(n, "a", mesh.HealthCritical)},
+				NodeChecks{n, []mesh.Check{check(n, "a", mesh.HealthPassing).Check}}, CriticalChecks{},
+			},
+			map[string]mesh.Health{"a": mesh.HealthPassing},
+		},
+		"of one node, before all were read": {
+			[]Update{NodeChecks{n, []mesh.Check{check(n, "a", mesh.HealthPassing).Check}}},
+			map[string]mesh.Health{},
+		},
 		"from warning to critical": {
 			[]Update{
 				AllChecks{check(n, "a", mesh.HealthPassing)},

@@ -21,7 +21,7 @@ type Source interface {
 }
 
 // Update is one part of a datacenter's state; it replaces that part as it was
-// before. It is one of Members, CatalogNodes, AllChecks, CriticalChecks,
+// before. It is one of Members, CatalogNodes, AllChecks, NodeChecks, CriticalChecks,
 // WarningChecks, Services, Documents, Loaded and Contact.
 type Update interface {
 	apply(s *site) (changed bool)
@@ -44,6 +44,14 @@ type CatalogNode struct {
 // AllChecks is every check of the datacenter. It is long: a source hands it
 // over now and then, and the two below whenever they change.
 type AllChecks []NodeCheck
+
+// NodeChecks is every check of one node, in the place of what AllChecks said of
+// it. A source hands it over before a check leaves one of the two lists below,
+// so that one that is no more is not taken for one that has recovered.
+type NodeChecks struct {
+	Node   mesh.NodeName
+	Checks []mesh.Check
+}
 
 // CriticalChecks are the checks that are critical now. They outrank what
 // WarningChecks and AllChecks say.
