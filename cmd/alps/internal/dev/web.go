@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"alps/mesh/consul/cluster"
@@ -37,7 +38,9 @@ type Web struct {
 
 	c   *Cluster
 	dir string
-	p   *proc.Process
+
+	mu sync.Mutex // one starts it again while another kills it.
+	p  *proc.Process
 }
 
 // webPoll is how soon a request to restart is seen.
@@ -142,7 +145,7 @@ func (c *Cluster) superviseWeb(ctx context.Context) {
 			if _, err := os.Stat(request); err != nil {
 				continue
 			}
-			w.p.Stop()
+			w.process().Stop()
 			if err := errors.Join(w.start(), os.Remove(request)); err != nil {
 				c.o.Logger.Warn("the demo service was not started again", "node", w.Node, "error", err)
 			}
@@ -160,7 +163,9 @@ func (w *Web) start() error {
 	if err != nil {
 		return fmt.Errorf("start the demo service of %s: %w", w.Node, err)
 	}
+	w.mu.Lock()
 	w.p = p
+	w.mu.Unlock()
 	tmp := filepath.Join(w.dir, "pid.tmp")
 	if err := os.WriteFile(tmp, []byte(strconv.Itoa(p.PID())+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write the pid of the demo service: %w", err)
@@ -172,7 +177,13 @@ func (w *Web) start() error {
 func (w *Web) PIDFile() string { return filepath.Join(w.dir, "pid") }
 
 // Kill ends the service with SIGKILL, as a fault would.
-func (w *Web) Kill() { w.p.Kill() }
+func (w *Web) Kill() { w.process().Kill() }
+
+func (w *Web) process() *proc.Process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.p
+}
 
 // await returns when the service answers.
 func (w *Web) await(ctx context.Context) error {
@@ -186,8 +197,8 @@ func (w *Web) await(ctx context.Context) error {
 			return conn.Close()
 		}
 		select {
-		case <-w.p.Done():
-			return fmt.Errorf("start the demo service: %w", w.p.Err())
+		case <-w.process().Done():
+			return fmt.Errorf("start the demo service: %w", w.process().Err())
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the demo service at %s: %w", w.Addr, err)
 		case <-tick.C:
