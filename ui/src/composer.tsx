@@ -2,7 +2,6 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, base64Of, get, post, textOf, url } from "./api";
 import { bytes as size } from "./format";
 import { t } from "./i18n";
-import { useNow } from "./live";
 import { go, href } from "./router";
 import { splitWords } from "./shellwords";
 import type { JobRequest, NodeList, Submission } from "./types";
@@ -30,7 +29,7 @@ export function Composer({ target: given }: { target: string }) {
   const [runAs, setRunAs] = useState("");
   const [timeout, setTimeout_] = useState("");
   const [waves, setWaves] = useState({ canary: "", batch: "", max_fail: "", confirm: false });
-  const [answer, setAnswer] = useState<Submission>();
+  const [answer, setAnswer] = useState<{ sub: Submission; request: JobRequest }>();
   const [error, setError] = useState<ApiError>();
   const [busy, setBusy] = useState(false);
   const once = useRef(fresh());
@@ -56,10 +55,11 @@ export function Composer({ target: given }: { target: string }) {
     setBusy(true);
     setError(undefined);
     try {
-      const sub = await post<Submission>("/v1/jobs", request());
+      const sent = request();
+      const sub = await post<Submission>("/v1/jobs", sent);
       once.current = fresh();
       if (sub.job) go(href("jobs", sub.job.id));
-      else setAnswer(sub);
+      else setAnswer({ sub, request: sent });
     } catch (err) {
       if ((err as ApiError).code !== "offline") once.current = fresh();
       setError(err as ApiError);
@@ -98,7 +98,7 @@ export function Composer({ target: given }: { target: string }) {
         <label class="inlinecheck"><input type="checkbox" checked={waves.confirm} onChange={(e) => setWaves({ ...waves, confirm: e.currentTarget.checked })} />{t("job.confirm")}</label>
       </details>
       {error && <Fault error={error} />}
-      {answer?.draft && <DraftNote answer={answer} request={request()} line={kind === "command" ? line : ""} />}
+      {answer?.sub.draft && <DraftNote why={answer.sub.draft.why} request={answer.request} />}
       <div class="actions"><button type="submit" class="primary big" disabled={!ready || busy}><Icon shape="run" />{t("job.run")}</button></div>
     </form>
   );
@@ -181,15 +181,21 @@ function pointed(q: string, error: ApiError): string {
 
 // DraftNote explains a job that the server may not sign: only who holds an
 // operator's key can, where that key is.
-function DraftNote({ answer, request, line }: { answer: Submission; request: JobRequest; line: string }) {
-  useNow();
+function DraftNote({ why, request: r }: { why: string; request: JobRequest }) {
   const quote = (s: string) => (/^[\w@%+=:,./-]+$/.test(s) ? s : `'${s.replace(/'/g, `'\\''`)}'`);
-  const what = line ? `-- ${quote(line)}` : `--script ./${quote(request.script?.name ?? "")}${request.args?.length ? " -- " + request.args.map(quote).join(" ") : ""}`;
-  const command = `alps exec --key operator.key -t ${quote(request.target)} ${what}`;
+  const flags: [string, string | number | undefined][] = [
+    ["--key", "operator.key"], ["-t", r.target], ["-u", r.run_as], ["--timeout", r.timeout && `${r.timeout}s`],
+    ["--canary", r.canary], ["--batch", r.batch], ["--max-fail", r.max_fail], ["--script", r.script && `./${r.script.name}`],
+  ];
+  const after = r.command?.slice(2) ?? r.args ?? [];
+  const command = [
+    "alps exec", ...flags.filter(([, v]) => v).map(([k, v]) => `${k} ${quote(String(v))}`), ...(r.confirm ? ["--confirm"] : []),
+    ...(after.length > 0 ? ["--", ...after.map(quote)] : []),
+  ].join(" ");
   return (
     <Note tone="warn">
       <strong>{t("draft.title")}</strong>
-      <p>{answer.draft!.why}</p>
+      <p>{why}</p>
       <p>{t("draft.how")}</p>
       <pre class="output">{command}</pre>
       <CopyButton text={command} />

@@ -145,7 +145,7 @@ export function RunRows({ runs }: { runs: RemedyRun[] }) {
           return (
             <tr key={r.id}>
               <td class="nowrap"><span class={`mark ${tone}`}><Icon shape={shape} />{word("run", r.state)}</span></td>
-              <td>{r.policy}<br /><a class="small" href={href("nodes", r.node)}>{r.node}</a></td>
+              <td>{r.policy}<br /><a class="small nowrap" href={href("nodes", r.node)}>{r.node}</a></td>
               <td><code>{r.script}</code></td>
               <td>{r.guard && <span class="tag warn">{t("remedy.guard")} {r.guard}</span>} {r.reason || (r.guard ? "" : <span class="dim">–</span>)}</td>
               <td>{acted ? <a href={href("jobs", r.id)}>{r.job?.state ? <StateMark state={r.job.state} /> : <code>{r.id}</code>}</a> : <span class="dim">–</span>}</td>

@@ -115,6 +115,9 @@ function hex(b: Uint8Array): string {
 function Editor({ pair, dc, onDone }: { pair: KVPair; dc: string; onDone: (saved: boolean) => void }) {
   const [base, setBase] = useState(pair);
   const [text, set] = useState(() => textOf(bytesOf(pair.value)) ?? "");
+  // A text box knows one kind of line end; the stored kind is kept.
+  const crlf = /\r\n/.test(text) && !/(^|[^\r])\n/.test(text);
+  const [ends] = useState(crlf ? "\r\n" : "\n");
   const [reason, setReason] = useState("");
   const [theirs, setTheirs] = useState<KVPair>();
   const [error, setError] = useState<ApiError>();
@@ -158,7 +161,7 @@ function Editor({ pair, dc, onDone }: { pair: KVPair; dc: string; onDone: (saved
   }
   return (
     <form class="editor" onSubmit={(e) => { e.preventDefault(); void save(); }}>
-      <textarea class="code" rows={18} spellcheck={false} aria-label={t("kv.value")} value={text} onInput={(e) => set(e.currentTarget.value)} />
+      <textarea class="code" rows={18} spellcheck={false} aria-label={t("kv.value")} value={text} onInput={(e) => set(e.currentTarget.value.replace(/\n/g, ends))} />
       <Limits text={text} length={body.length} />
       <input type="text" maxLength={500} value={reason} placeholder={t("kv.reason")} aria-label={t("kv.reason")} onInput={(e) => setReason(e.currentTarget.value)} />
       {error && <Fault error={error} />}
