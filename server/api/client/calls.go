@@ -214,6 +214,9 @@ func (c *Client) Services(ctx context.Context, dc string) (v1.ServiceList, error
 
 // Service returns one service; an empty dc means the first that has it.
 func (c *Client) Service(ctx context.Context, name, dc string) (v1.ServiceDetail, error) {
+	if name == "" {
+		return v1.ServiceDetail{}, mesh.Errorf(mesh.Invalid, "the name of a service is missing").WithHint("alps service list")
+	}
 	return get[v1.ServiceDetail](ctx, c, "/v1/services/"+url.PathEscape(name), params("dc", dc))
 }
 
@@ -268,6 +271,9 @@ func (c *Client) Incident(ctx context.Context, id string) (mesh.Incident, error)
 
 // ChangeIncident does what a person wants with an incident.
 func (c *Client) ChangeIncident(ctx context.Context, id string, what v1.IncidentChange, text string) (mesh.Incident, error) {
+	if id == "" {
+		return mesh.Incident{}, mesh.Errorf(mesh.Invalid, "an id is missing").WithHint("alps alert list")
+	}
 	return post[mesh.Incident](ctx, c, "/v1/incidents/"+url.PathEscape(id)+"/"+url.PathEscape(string(what)), v1.IncidentRequest{Text: text})
 }
 
@@ -290,6 +296,9 @@ func (c *Client) RemedyRuns(ctx context.Context, f v1.RemedyRunFilter) ([]mesh.R
 
 // RemedyRun returns one run with its evidence.
 func (c *Client) RemedyRun(ctx context.Context, id string) (mesh.RemedyRun, error) {
+	if id == "" {
+		return mesh.RemedyRun{}, mesh.Errorf(mesh.Invalid, "an id is missing").WithHint("alps remedy runs")
+	}
 	return get[mesh.RemedyRun](ctx, c, "/v1/remedy-runs/"+url.PathEscape(id), nil)
 }
 

