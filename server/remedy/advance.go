@@ -155,6 +155,6 @@ func (w *work) reconsider(p *policy, r *Record) (Verdict, time.Time) {
 		return Verdict{GuardMode, "the policy does not act any more"}, now
 	}
 	c.Leads, c.Paused, c.Resumed = true, w.sw.Paused, w.sw.Resumed[p.Name].At
-	c.Burst = bursts(w.setup, w.e.list(), now)[p.Name]
+	c.Burst = w.e.bursts(w.setup, w.e.list(), now)[p.Name]
 	return judge(c, truths()), now
 }

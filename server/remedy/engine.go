@@ -215,14 +215,19 @@ func (e *Engine) incident(id mesh.IncidentID) (mesh.Incident, bool) {
 }
 
 // bursts counts the incidents that each rule has opened within the windows of
-// its policies.
-func bursts(s *setup, incidents []mesh.Incident, now time.Time) map[string]int {
+// its policies, and those that it is about to open: of many that fail at once
+// one is the first, and must not be acted on before the others are seen.
+func (e *Engine) bursts(s *setup, incidents []mesh.Incident, now time.Time) map[string]int {
 	out := make(map[string]int, len(s.policies))
+	foresight, _ := e.o.Incidents.(Foresight)
 	for _, p := range s.policies {
 		for i := range incidents {
 			if incidents[i].Rule == p.Rule && now.Sub(incidents[i].Opened) < p.StormWindow {
 				out[p.Name]++
 			}
+		}
+		if foresight != nil {
+			out[p.Name] += foresight.Pending(p.Rule, now.Add(-p.StormWindow))
 		}
 	}
 	return out

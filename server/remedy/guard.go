@@ -44,8 +44,9 @@ type Case struct {
 	// last hour, those on the node within the cooldown, and as many of those
 	// before as open the breaker.
 	Acts []mesh.RemedyRun
-	// Burst is how many incidents of the rule were opened within StormWindow;
-	// Stormed, that this one was refused for a storm since Resumed.
+	// Burst is how many incidents of the rule were opened within StormWindow or
+	// are about to be; Stormed, that this one was refused for a storm since
+	// Resumed.
 	Burst   int
 	Stormed bool
 }

@@ -22,6 +22,13 @@ type Incidents interface {
 	Escalate(ctx context.Context, id mesh.IncidentID, receivers []string, text string) error
 }
 
+// Foresight is what an Incidents may be too. Pending says how many incidents a
+// rule is about to open, without those that were opened at since or later. The
+// storm brake counts them.
+type Foresight interface {
+	Pending(rule string, since time.Time) int
+}
+
 // Checks knows how every check is; false when nothing is known of it.
 type Checks interface {
 	Get(dc string, node mesh.NodeName, check string) (mesh.CheckState, bool)

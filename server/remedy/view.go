@@ -31,7 +31,7 @@ func (e *Engine) Policies(ctx context.Context) ([]View, *Pause, error) {
 		return nil, nil, err
 	}
 	now := time.Now()
-	burst := bursts(s, e.list(), now)
+	burst := e.bursts(s, e.list(), now)
 	out := make([]View, 0, len(s.policies))
 	for _, p := range s.policies {
 		c := &Case{
@@ -108,7 +108,7 @@ func (e *Engine) Explain(ctx context.Context, name string, id mesh.IncidentID) (
 	if c.Acts, err = e.history(ctx, p); err != nil {
 		return nil, err
 	}
-	c.Leads, c.Paused, c.Resumed, c.Burst = true, sw.Paused, sw.Resumed[name].At, bursts(s, e.list(), c.Now)[name]
+	c.Leads, c.Paused, c.Resumed, c.Burst = true, sw.Paused, sw.Resumed[name].At, e.bursts(s, e.list(), c.Now)[name]
 	storms, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: name, Incident: id, Guard: GuardStorm, Limit: 1})
 	if err != nil {
 		return nil, err

@@ -141,7 +141,7 @@ func (w *work) decide(ctx context.Context) error {
 		clear(w.heard)
 		clear(w.words)
 	}
-	burst := bursts(w.setup, incidents, time.Now())
+	burst := w.e.bursts(w.setup, incidents, time.Now())
 	var said []Record
 	for i := range incidents {
 		for _, p := range w.setup.policies {
