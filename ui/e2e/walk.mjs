@@ -178,6 +178,23 @@ const steps = {
     await p.waitForSelector("table.jobs");
     await shot("jobs");
   },
+  async "a running job is cancelled"() {
+    const list = await api("GET", "/v1/nodes?q=agent%3Dlinked&limit=1");
+    await p.click('a:has-text("New job")');
+    await p.click('button:has-text("Command line")');
+    await p.fill('label:has-text("A line for") input', "echo begun; sleep 300");
+    await p.fill(".targetbox input", list.body.nodes[0].name);
+    await p.waitForSelector(".found >> text=1 node");
+    await p.click('button:has-text("Run")');
+    await p.waitForSelector(".statecounts >> text=RUNNING", { timeout: 60_000 });
+    await shot("job-running");
+    await p.click('button:has-text("Cancel the job")');
+    await p.click('dialog button:has-text("Stop it")');
+    await p.waitForSelector('.phase:has-text("ended")', { timeout: 60_000 });
+    const counts = await p.innerText(".statecounts");
+    must(/CANCELLED\s*1/.test(counts), `the counts are ${counts}`);
+    await shot("job-cancelled");
+  },
   async "alerts, rules and remediation"() {
     await tab("ALERTS");
     await p.waitForSelector("main .empty, main table, main .note");

@@ -6,7 +6,7 @@ import { t } from "./i18n";
 import { KeyPane } from "./kvkey";
 import { NewKey } from "./kvnew";
 import { List } from "./list";
-import { useLive } from "./live";
+import { useLive, usePoll } from "./live";
 import { href, setQuery, type Place } from "./router";
 import { Empty, Fault, Icon, Loading } from "./widgets";
 
@@ -23,6 +23,7 @@ export function KVPage({ at, estate }: { at: Place; estate: Estate }) {
   const [making, make] = useState(false);
   const list = useLive(`kv ${estate.dc} ${prefix}`,
     (s) => get<{ keys: string[] }>(url("/v1/kv", { prefix, dc: estate.dc }), s), ["kv"]);
+  usePoll(list.reload);
   const keys = list.data?.keys;
   const items = useMemo(() => (keys ?? []).filter((k) => k !== prefix && matches(k.slice(prefix.length), name))
     .sort((a, b) => Number(b.endsWith("/")) - Number(a.endsWith("/")) || a.localeCompare(b)), [keys, prefix, name]);
@@ -52,7 +53,7 @@ export function KVPage({ at, estate }: { at: Place; estate: Estate }) {
           }} />
       </section>
       <section class="detail" aria-label={t("detail")}>
-        {making ? <NewKey dc={estate.dc} prefix={prefix} onClose={() => make(false)} />
+        {making ? <NewKey dc={estate.dc} prefix={prefix} onClose={() => { make(false); list.reload(); }} />
           : key ? <KeyPane key={estate.dc + key} name={key} dc={estate.dc} onGone={list.reload} />
           : <Empty title={t("kv.choose")}><p class="dim">{t("kv.about")} <code>alps/config/</code></p></Empty>}
       </section>

@@ -3,7 +3,7 @@ import { ApiError, base64Of, bytesOf, del, get, put, textOf, url } from "./api";
 import { bytes as size } from "./format";
 import { t } from "./i18n";
 import { folderOf } from "./kv";
-import { useLive } from "./live";
+import { useLive, usePoll } from "./live";
 import { go, href } from "./router";
 import type { KVPair } from "./types";
 import { Clipped, CopyButton, Dialog, Fault, Loading, Note } from "./widgets";
@@ -30,6 +30,7 @@ interface Props {
 
 export function KeyPane({ name, dc, onGone }: Props) {
   const live = useLive(`key ${dc} ${name}`, (s) => get<KVPair>(address(name, dc), s), ["kv"]);
+  usePoll(live.reload);
   const [editing, edit] = useState(false);
   const [deleting, remove] = useState(false);
   const pair = live.data;

@@ -11,23 +11,28 @@ export interface Live<T> {
 }
 
 // about reports whether an event is a reason to read again what hangs on the
-// topics: "job" stands for "job/…" too.
+// topics: "job" stands for "job/…" too, and "check@web01" for events of checks
+// that are about that node or about none in particular.
 export function about(e: StreamEvent, topics: string[]) {
   if (e.type === "reset") return true;
   const t = e.topic ?? "";
-  return topics.some((want) => t === want || t.startsWith(want + "/"));
+  return topics.some((want) => {
+    const at = want.indexOf("@");
+    const topic = at < 0 ? want : want.slice(0, at);
+    return (t === topic || t.startsWith(topic + "/")) && (at < 0 || !e.node || e.node === want.slice(at + 1));
+  });
 }
 
 // useLive reads a document, and reads it again after events of its topics: at
-// once, and then at most once per wait however many come, so that a storm of
-// events costs the server a bounded number of reads. While it is read again,
+// once, and then at most once per wait, and for at most a fifth of the time,
+// however many come: a storm of events costs the server a bounded share. While it is read again,
 // and when that fails, the last document stays. A change of key drops it.
 export function useLive<T>(key: string, read: (signal: AbortSignal) => Promise<T>, topics: string[], wait = 1000): Live<T> {
   const [state, set] = useState<{ key: string; data?: T; error?: ApiError; loading: boolean }>({ key, loading: true });
   const latest = useRef(read);
   latest.current = read;
   const again = useRef<() => void>(() => undefined);
-  const joined = topics.join(" ");
+  const joined = topics.join("\n");
 
   useEffect(() => {
     const stop = new AbortController();
@@ -35,6 +40,7 @@ export function useLive<T>(key: string, read: (signal: AbortSignal) => Promise<T
     let running = false;
     let dirty = false;
     let last = 0;
+    let cost = 0;
     const go = async () => {
       timer = 0;
       running = true;
@@ -42,6 +48,7 @@ export function useLive<T>(key: string, read: (signal: AbortSignal) => Promise<T
       last = Date.now();
       try {
         const data = await latest.current(stop.signal);
+        cost = 5 * (Date.now() - last);
         if (!stop.signal.aborted) set({ key, data, loading: false });
       } catch (e) {
         if (stop.signal.aborted) return;
@@ -55,7 +62,7 @@ export function useLive<T>(key: string, read: (signal: AbortSignal) => Promise<T
     const touch = () => {
       dirty = true;
       if (running || timer || document.hidden) return;
-      const took = Math.max(wait - (Date.now() - last), 0);
+      const took = Math.max(Math.max(wait, cost) - (Date.now() - last), 0);
       timer = window.setTimeout(() => void go(), took);
     };
     again.current = () => {
@@ -66,7 +73,7 @@ export function useLive<T>(key: string, read: (signal: AbortSignal) => Promise<T
       if (dirty) touch();
     };
     const off = onEvent((e) => {
-      if (about(e, joined.split(" "))) touch();
+      if (about(e, joined.split("\n"))) touch();
     });
     document.addEventListener("visibilitychange", shown);
     set((s) => (s.key === key ? s : { key, loading: true }));
@@ -81,6 +88,18 @@ export function useLive<T>(key: string, read: (signal: AbortSignal) => Promise<T
 
   const now = state.key === key ? state : { key, loading: true };
   return { ...now, reload: () => again.current() };
+}
+
+// usePoll reads again what nothing tells the changes of, while somebody looks.
+export function usePoll(reload: () => void, every = 15_000) {
+  const latest = useRef(reload);
+  latest.current = reload;
+  useEffect(() => {
+    const timer = setInterval(() => {
+      if (!document.hidden) latest.current();
+    }, every);
+    return () => clearInterval(timer);
+  }, [every]);
 }
 
 // useNow ticks while a page shows how long ago something was.

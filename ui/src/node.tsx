@@ -12,7 +12,7 @@ import { Ago, Clipped, CopyButton, Empty, Fault, HealthMark, Loading, Section, b
 
 export function NodePage({ name }: { name: string }) {
   const path = `/v1/nodes/${seg(name)}`;
-  const node = useLive(path, (s) => get<Node>(path, s), ["node", "check"]);
+  const node = useLive(path, (s) => get<Node>(path, s), [`node@${name}`, `check@${name}`]);
   const back = <a class="back" href={href("nodes", "", here())}>{t("back")}</a>;
   if (node.loading) return <>{back}<Loading /></>;
   const n = node.data;
@@ -71,7 +71,7 @@ interface Shown extends Check {
 // when, whether the change is confirmed, how long it took.
 function Checks({ node }: { node: Node }) {
   const path = `/v1/nodes/${seg(node.name)}/checks`;
-  const states = useLive(path, (s) => get<{ checks: CheckState[] }>(path, s), ["check", "node"]);
+  const states = useLive(path, (s) => get<{ checks: CheckState[] }>(path, s), [`check@${node.name}`, `node@${node.name}`]);
   const known = new Map((states.data?.checks ?? []).map((c) => [c.result.check, c]));
   const list: Shown[] = (node.checks ?? []).map(believed).map((c) => {
     const state = known.get(c.id);
@@ -153,7 +153,7 @@ function Services({ node }: { node: Node }) {
 
 function Sessions({ name }: { name: string }) {
   const path = `/v1/nodes/${seg(name)}/sessions`;
-  const { data, error } = useLive(path, (s) => get<{ sessions: LockSession[] }>(path, s), ["node"], 5000);
+  const { data, error } = useLive(path, (s) => get<{ sessions: LockSession[] }>(path, s), [`node@${name}`], 5000);
   const list = data?.sessions ?? [];
   return (
     <Section title={t("sessions")} count={list.length}>
@@ -175,7 +175,7 @@ function Sessions({ name }: { name: string }) {
 
 function Configuration({ name }: { name: string }) {
   const path = `/v1/nodes/${seg(name)}/config`;
-  const { data, error } = useLive(path, (s) => get<Settings>(path, s), ["kv", "node"], 5000);
+  const { data, error } = useLive(path, (s) => get<Settings>(path, s), ["kv", `node@${name}`], 5000);
   const list = data?.settings ?? [];
   return (
     <Section title={t("config")} count={list.length}

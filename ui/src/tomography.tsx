@@ -15,7 +15,7 @@ type Peer = Tomography["peers"][number];
 
 export function TomographyBlock({ name }: { name: string }) {
   const path = `/v1/nodes/${seg(name)}/rtt`;
-  const { data, error } = useLive(path, (s) => get<Tomography>(path, s), ["node"], 30_000);
+  const { data, error } = useLive(path, (s) => get<Tomography>(path, s), [`node@${name}`], 30_000);
   return (
     <Section title={t("tomography")} {...(data ? { count: data.peers.length } : {})}>
       {error && <Fault error={error} />}

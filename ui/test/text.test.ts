@@ -60,12 +60,17 @@ test("a stream of events reads the same however it is cut", () => {
   assert.deepEqual(read([...text]), want);
 });
 
-test("an event is about its topic and what lies below it", () => {
+test("an event is about its topic, what lies below it, and its node", () => {
   const e = (topic: string, type = "changed") => ({ id: "", topic, type });
   assert.equal(about(e("job/1"), ["job"]), true);
   assert.equal(about(e("job/12"), ["job/1"]), false);
   assert.equal(about(e("jobs"), ["job"]), false);
   assert.equal(about(e("node"), ["check", "node"]), true);
+  assert.equal(about({ ...e("check"), node: "a" }, ["check@a"]), true);
+  assert.equal(about({ ...e("check"), node: "b" }, ["check@a"]), false);
+  assert.equal(about(e("check"), ["check@a"]), true);
+  assert.equal(about({ ...e("check/x"), node: "a" }, ["check@a"]), true);
+  assert.equal(about({ ...e("node"), node: "a" }, ["check@a"]), false);
   assert.equal(about({ id: "", type: "reset" }, ["kv"]), true);
 });
 
