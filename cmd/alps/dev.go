@@ -84,7 +84,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	dcs := devNodes(f.nodes)
 	c, err := dev.Start(ctx, dev.Options{
 		Alps: dev.Program{Path: self}, Dir: f.dir, Consul: f.consul, Subnet: f.subnet,
-		Datacenters: dcs, Logger: log, Web: demoNodes(dcs),
+		Datacenters: dcs, Logger: log, Web: demoNodes(dcs), Packs: []string{"host", "consul"},
 		Rules: func(c *dev.Cluster) string {
 			return strings.NewReplacer("HOOK", hook, "CTL", c.WebControl()).Replace(demoRules)
 		},

@@ -92,7 +92,8 @@ func TestDev(t *testing.T) {
 	}
 	first.wait(t)
 	orphans := startedBy(t, dir, bystanders)
-	if want := 5 + 1 + 4; len(orphans) != want { // of Consul, the server, the agents but the one that was killed.
+	// Of Consul, the server, the demo service, the agents but the one that was killed.
+	if want := 5 + 1 + 3 + 4; len(orphans) != want {
 		t.Fatalf("a killed dev leaves %d processes behind, want %d: %v", len(orphans), want, orphans)
 	}
 

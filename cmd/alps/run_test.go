@@ -77,10 +77,11 @@ func TestReloadAgent(t *testing.T) {
 		return s.Exec.Limits.Slots
 	}
 	was := slots()
+	line := fmt.Sprintf("agent.hcl:%d: ", strings.Count(r.good, "\n")+1) // the first that is added.
 
 	refused := map[string]struct{ hcl, says string }{
-		"an unknown key":    {r.good + "log_levell = \"debug\"\nexec { slots = 9 }\n", `agent.hcl:7: unknown key "log_levell" (did you mean "log_level"?)`},
-		"no syntax":         {r.good + "exec { slots = 9\n", "agent.hcl:7: "},
+		"an unknown key":    {r.good + "log_levell = \"debug\"\nexec { slots = 9 }\n", line + `unknown key "log_levell" (did you mean "log_level"?)`},
+		"no syntax":         {r.good + "exec { slots = 9\n", line},
 		"out of bounds":     {r.good + "log_level = \"debug\"\nexec { slots = 1000 }\n", "exec.slots: 1000 is out of bounds: want 1 to 256"},
 		"needs a restart":   {r.good + "log_level = \"debug\"\nexec {\n  slots = 9\n  queue = 3\n}\n", "a change of exec.queue needs a restart"},
 		"another directory": {strings.Replace(r.good, "data_dir = ", "data_dir = \"/else\" # ", 1) + "exec { slots = 9 }\n", "data_dir"},

@@ -8,7 +8,7 @@ import (
 )
 
 // magic begins the form for the disk.
-const magic = "alps zone 1\n"
+const magic = "alps-zone 1\n"
 
 // Encode returns the form for the disk: it ends with a checksum over all.
 func (z *Zone) Encode() []byte {

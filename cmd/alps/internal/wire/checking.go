@@ -228,7 +228,7 @@ func (d *definer) definitions(files *config.Checks, wanted []string) ([]mesh.Ser
 			if slices.ContainsFunc(files.Checks, func(c mesh.CheckDef) bool { return c.ID == def.ID }) {
 				continue
 			}
-			def.Service = mesh.AgentService
+			def.Service, def.Initial = mesh.AgentService, mesh.HealthWarning // nobody is critical for having just started.
 			list = append(list, def)
 		}
 	}

@@ -1,0 +1,124 @@
+package loop_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"alps/cmd/alps/internal/loop"
+)
+
+// shots is where the pictures of the README go. Without the flag they are
+// taken all the same, and thrown away.
+var shots = flag.String("shots", "", "a folder for the screenshots of the web UI")
+
+const uiDir = "../../../../ui"
+
+// browser makes sure that there is one, and the scripts' own modules. In
+// continuous integration both must be there.
+func browser(t *testing.T) {
+	t.Helper()
+	missing := func(what string) {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is missing", what)
+		}
+		t.Skipf("%s is missing", what)
+	}
+	for _, name := range []string{"chromium", "node", "npm"} {
+		if _, err := exec.LookPath(name); err != nil {
+			missing(name)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(uiDir, "node_modules", "playwright-core")); errors.Is(err, fs.ErrNotExist) {
+		missing("ui/node_modules (make ui)")
+	}
+}
+
+// script is one of ui/e2e, as an admin of the rig.
+func script(ctx context.Context, t *testing.T, r *loop.Rig, name string, env ...string) *exec.Cmd {
+	t.Helper()
+	token, err := r.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "npm", "run", "--silent", name)
+	cmd.Dir = uiDir
+	cmd.Env = append(os.Environ(), "ALPS_URL=https://"+r.Address(), "ALPS_TOKEN="+token)
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}
+
+// TestBrowser is the web UI in a real browser: every tab, a script that is
+// uploaded and run on two nodes, a key that is edited; then an incident that
+// comes and goes on an open page.
+func TestBrowser(t *testing.T) {
+	browser(t)
+	r := loop.Start(t, loop.Options{Rules: loop.Rules, For: time.Second})
+	dir := *shots
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	t.Run("watches an incident live", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*loop.Patience)
+		defer cancel()
+		cmd := script(ctx, t, r, "watch", "ALPS_NODE="+loop.WebOne, "ALPS_SHOTS="+dir)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var seen []string
+		for lines := bufio.NewScanner(io.TeeReader(out, &said)); lines.Scan(); {
+			line := lines.Text()
+			for _, word := range []string{"watching", "opened", "closed"} {
+				if strings.Contains(line, word) {
+					seen = append(seen, word)
+				}
+			}
+			if strings.Contains(line, "watching") {
+				r.Web(loop.WebOne).Kill() // the policy starts it again.
+			}
+		}
+		if err := cmd.Wait(); err != nil || strings.Join(seen, " ") != "watching opened closed" {
+			t.Errorf("the page of alerts has shown %v: %v\n%s", seen, err, &said)
+		}
+	})
+
+	t.Run("walks every tab", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*loop.Patience)
+		defer cancel()
+		out, err := script(ctx, t, r, "e2e", "ALPS_SHOTS="+dir).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		for _, step := range []string{"services", "node", "key", "job", "alerts"} {
+			if !bytes.Contains(bytes.ToLower(out), []byte(step)) {
+				t.Errorf("no step is about %q:\n%s", step, out)
+			}
+		}
+	})
+
+	list, err := filepath.Glob(filepath.Join(dir, "*.png"))
+	if err != nil || len(list) < 3 {
+		t.Errorf("%d pictures were taken, want at least 3: %v", len(list), err)
+	}
+}
