@@ -248,7 +248,6 @@ export const en = {
   "job.confirm": "After the canary, wait until somebody opens the next wave",
   "job.run": "Run",
   "job.ended": "ended",
-  "job.open": "running",
   "job.of": "of",
   "job.stopped": "No further wave is opened",
   "job.unpublished": "Not announced yet in {dcs}; it is kept and will be.",

@@ -1,8 +1,8 @@
-import { t } from "./i18n";
-import { StateBar, total } from "./jobstate";
+import { t, word } from "./i18n";
+import { StateBar, StateWords, total } from "./jobstate";
 import { href } from "./router";
 import type { Job } from "./types";
-import { Ago, Icon } from "./widgets";
+import { Ago } from "./widgets";
 
 export function JobRows({ jobs }: { jobs: Job[] }) {
   return (
@@ -14,7 +14,8 @@ export function JobRows({ jobs }: { jobs: Job[] }) {
             <td class="what"><a href={href("jobs", j.id)}><span class="mono">{j.title}</span></a><br /><code class="small dim">{j.id}</code></td>
             <td class="cut"><code>{j.target}</code></td>
             <td class="num">{j.counts.OK ?? 0}/{total(j)}</td>
-            <td class="wide"><StateBar job={j} />{!j.ended && <span class="small dim"><Icon shape="run" /> {j.phase === "pause" ? t("phase.pause") : j.phase === "cancel" ? t("phase.cancel") : t("job.open")}</span>}</td>
+            <td class="wide"><StateBar job={j} />
+              {!j.ended && j.phase !== "run" && <span class="tag warn">{word("phase", j.phase)}</span>}<StateWords job={j} /></td>
             <td>{j.author}</td>
             <td class="nowrap"><Ago at={j.created} /></td>
           </tr>

@@ -31,6 +31,13 @@ export function StateBar({ job }: { job: Pick<Job, "counts" | "title"> }) {
   return <Bar parts={parts.reverse()} label={job.title} />;
 }
 
+// StateWords names what is not OK, for who does not see the colours of the bar.
+export function StateWords({ job }: { job: Pick<Job, "counts"> }) {
+  const shown = worseFirst.filter((s) => s !== "OK" && job.counts[s]);
+  if (shown.length === 0) return null;
+  return <span class="small">{shown.map((s) => <span key={s} class={`tallied small ${stateTone(s)}`}>{word("state", s)} {job.counts[s]}</span>)}</span>;
+}
+
 // StateCounts names every state that has a target; they sum to the list.
 export function StateCounts({ job }: { job: Job }) {
   return (

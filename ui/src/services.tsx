@@ -126,8 +126,8 @@ function Detail({ name, dc }: { name: string; dc: string }) {
                 <code>{i.address}{i.port ? `:${i.port}` : ""}</code>{i.id !== s.name && <span class="dim">{i.id}</span>}
                 {i.tags?.map((tag) => <span key={tag} class="tag">{tag}</span>)}
                 <span class="dim small end">{t("n.checks", { n: i.checks.length })}</span></summary>
-              {i.checks.map(believed).map((c) => (
-                <div key={c.id} class="check">
+              {i.checks.map(believed).sort((a, b) => rank(a.status) - rank(b.status)).map((c) => (
+                <div key={c.id} class={`check ${c.status}`}>
                   <div class="checkhead"><HealthMark health={c.status} /><span>{c.name}</span><span class="dim">({c.id})</span></div>
                   {c.notes && <p class="dim">{c.notes}</p>}
                   {c.output && <Clipped text={c.output} lines={c.status === "passing" ? 2 : 8} />}

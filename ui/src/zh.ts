@@ -249,7 +249,6 @@ export const zh: Record<keyof typeof en, string> = {
   "job.confirm": "金丝雀完成后等待人工放行",
   "job.run": "运行",
   "job.ended": "已结束",
-  "job.open": "进行中",
   "job.of": "共",
   "job.stopped": "不再放行后续批次",
   "job.unpublished": "尚未在 {dcs} 公布，稍后会自动公布。",
