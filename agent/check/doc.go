@@ -41,8 +41,9 @@
 // in Raft for each new text. Unknown is a warning that says so. When the agent
 // ends it leaves everything as it is: a lost agent is not a failed service.
 // While Consul is away everything goes on, and the present state is written
-// when it is back. Only what this agent has registered is ever deregistered;
-// the list is in Dir.
+// when it is back. What Consul has forgotten is registered again; a service
+// without checks is missed only when the agent's own is gone as well. Only what
+// this agent has registered is ever deregistered; the list is in Dir.
 //
 // Checks of kind ttl, and those with runner "consul", are registered as
 // Consul's own. The engine reads what the local Consul agent thinks of them

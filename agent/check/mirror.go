@@ -21,9 +21,9 @@ const (
 	// minTTL keeps a check that runs often from expiring when the machine is
 	// busy for a while.
 	minTTL = time.Minute
-	// backoffMin and backoffMax bound the pause after a failure.
-	backoffMin = time.Second
-	backoffMax = 30 * time.Second
+	// firstPause and longestPause bound the pause after a failure.
+	firstPause   = time.Second
+	longestPause = 30 * time.Second
 )
 
 // aliveText is what the agent's own check says. It is constant: every new text
@@ -275,7 +275,7 @@ func (m *mirror) lost(err error) {
 		m.log.Error("Consul is away; checks go on and it is told when it is back", "error", err)
 	}
 	m.away = true
-	m.pause = min(max(2*m.pause, backoffMin), backoffMax)
+	m.pause = min(max(2*m.pause, firstPause), longestPause)
 	m.retry = time.Now().Add(jitter(m.pause))
 	m.setProblem(err)
 }

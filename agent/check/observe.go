@@ -73,8 +73,7 @@ func seenOutcome(d *mesh.CheckDef, lc LocalCheck, now time.Time) *outcome {
 
 // initial is how Consul shows a check before its first result.
 func initial(d *mesh.CheckDef) mesh.Health {
-	switch d.Initial {
-	case mesh.HealthPassing, mesh.HealthWarning:
+	if d.Initial == mesh.HealthPassing || d.Initial == mesh.HealthWarning {
 		return d.Initial
 	}
 	return mesh.HealthCritical

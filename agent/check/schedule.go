@@ -46,7 +46,7 @@ func onGrid(node mesh.NodeID, d *mesh.CheckDef, first time.Time) time.Time {
 func following(due time.Time, interval time.Duration, now time.Time) time.Time {
 	next := due.Add(interval)
 	if late := now.Sub(next); late >= 0 {
-		next = next.Add(interval * (late/interval + 1))
+		next = next.Add(late - late%interval + interval)
 	}
 	return next
 }

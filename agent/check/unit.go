@@ -181,7 +181,7 @@ func (m *mirror) register(ctx context.Context) error {
 				continue
 			}
 		}
-		err := m.call(ctx, func(ctx context.Context) error { return m.catalog.Register(ctx, u.service, u.checks) })
+		err := m.call(ctx, func(ctx context.Context) error { return m.catalog.Register(ctx, u.service, m.present(u)) })
 		if err != nil {
 			if fresh && !isAway(ctx, err) {
 				_ = m.claims.drop(key) // it was not made, so it is not ours.
@@ -195,6 +195,20 @@ func (m *mirror) register(ctx context.Context) error {
 		m.repeat(u)
 	}
 	return nil
+}
+
+// present is a unit's checks, each of which begins with what is known of it: a
+// registration must not make a service critical for a moment that is not.
+func (m *mirror) present(u *unit) []CatalogCheck {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := slices.Clone(u.checks)
+	for i := range list {
+		if s := m.says[list[i].Def.ID]; s != nil && s.status != "" {
+			list[i].Initial, _ = consulsWords(s.status, "")
+		}
+	}
+	return list
 }
 
 // agentFirst orders units: whatever fails of the others, the agent lives.
@@ -234,7 +248,7 @@ func (m *mirror) forgotten(u *unit, why error) {
 	m.log.Info("Consul has forgotten a registration; it is made again", "unit", u.key(), "error", why)
 	u.registered = false
 	// If it is forgotten again at once, somebody removes it on purpose.
-	u.pause = min(max(2*u.pause, backoffMin), backoffMax)
+	u.pause = min(max(2*u.pause, firstPause), longestPause)
 	if u.fault == nil {
 		u.pause = 0
 	}
@@ -276,7 +290,7 @@ func (u *unit) failed(log hclog.Logger, err error) {
 		log.Error("Consul cannot be brought up to date", "unit", u.key(), "error", err)
 	}
 	u.fault = err
-	u.pause = min(max(2*u.pause, backoffMin), backoffMax)
+	u.pause = min(max(2*u.pause, firstPause), longestPause)
 	u.retry = time.Now().Add(jitter(u.pause))
 }
 

@@ -32,15 +32,15 @@ func TestConsul(t *testing.T) {
 	}
 	t.Cleanup(client.Close)
 	checktest.Catalog(t, func(*testing.T) checktest.Subject {
-		r := real{client}
+		r := local{client}
 		return checktest.Subject{Catalog: r, Local: r.Local}
 	})
 }
 
-// real is the catalog over a Consul that runs.
-type real struct{ c *consul.Client }
+// local is the catalog over a Consul that runs.
+type local struct{ c *consul.Client }
 
-func (r real) Register(ctx context.Context, service *mesh.ServiceDef, checks []check.CatalogCheck) error {
+func (r local) Register(ctx context.Context, service *mesh.ServiceDef, checks []check.CatalogCheck) error {
 	if service == nil {
 		for _, k := range checks {
 			if err := r.registerCheck(ctx, k); err != nil {
@@ -62,7 +62,7 @@ func (r real) Register(ctx context.Context, service *mesh.ServiceDef, checks []c
 	return r.c.RegisterService(ctx, reg)
 }
 
-func (r real) registerCheck(ctx context.Context, k check.CatalogCheck) error {
+func (r local) registerCheck(ctx context.Context, k check.CatalogCheck) error {
 	if k.Native {
 		return r.c.RegisterNative(ctx, k.Def)
 	}
@@ -75,18 +75,18 @@ func ttlOf(k check.CatalogCheck) consul.TTLCheck {
 	}
 }
 
-func (r real) Deregister(ctx context.Context, service, check string) error {
+func (r local) Deregister(ctx context.Context, service, check string) error {
 	if service != "" {
 		return r.c.DeregisterService(ctx, service)
 	}
 	return r.c.DeregisterCheck(ctx, check)
 }
 
-func (r real) Update(ctx context.Context, id string, status mesh.Health, output string) error {
+func (r local) Update(ctx context.Context, id string, status mesh.Health, output string) error {
 	return r.c.UpdateTTL(ctx, id, string(status), output)
 }
 
-func (r real) Local(ctx context.Context) (map[string]check.LocalCheck, error) {
+func (r local) Local(ctx context.Context) (map[string]check.LocalCheck, error) {
 	list, err := r.c.AgentChecks(ctx)
 	if err != nil {
 		return nil, err

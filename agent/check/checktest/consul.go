@@ -17,6 +17,7 @@ import (
 type Consul struct {
 	mu       sync.Mutex
 	away     bool
+	frozen   bool
 	refused  map[string]error // by id of a service or check.
 	services map[string]mesh.ServiceDef
 	checks   map[string]*Check
@@ -53,6 +54,14 @@ func (c *Consul) SetAway(away bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.away = away
+}
+
+// SetFrozen has every request wait for the end of its time, as those to a
+// Consul that is stopped do, or not any more.
+func (c *Consul) SetFrozen(frozen bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozen = frozen
 }
 
 // Refuse has requests about a service or a check of the node fail. A nil error
@@ -146,10 +155,16 @@ func (k *Check) shown(now time.Time) Check {
 	return out
 }
 
-// enter notes a request and says whether it fails.
-func (c *Consul) enter(l Call) error {
+// enter notes a request and says whether it fails. The caller holds the lock.
+func (c *Consul) enter(ctx context.Context, l Call) error {
 	l.At = time.Now()
 	c.calls = append(c.calls, l)
+	if c.frozen {
+		c.mu.Unlock()
+		<-ctx.Done()
+		c.mu.Lock()
+		return mesh.Errorf(mesh.Unavailable, "%s %s: %w", l.What, l.ID, ctx.Err())
+	}
 	if c.away {
 		return mesh.Errorf(mesh.Unavailable, "%s %s: connection refused", l.What, l.ID)
 	}
@@ -160,7 +175,7 @@ func (c *Consul) enter(l Call) error {
 }
 
 // Register implements check.Catalog.
-func (c *Consul) Register(_ context.Context, service *mesh.ServiceDef, checks []check.CatalogCheck) error {
+func (c *Consul) Register(ctx context.Context, service *mesh.ServiceDef, checks []check.CatalogCheck) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := ""
@@ -169,7 +184,7 @@ func (c *Consul) Register(_ context.Context, service *mesh.ServiceDef, checks []
 	} else if len(checks) > 0 {
 		id = checks[0].Def.ID
 	}
-	if err := c.enter(Call{What: "register", ID: id}); err != nil {
+	if err := c.enter(ctx, Call{What: "register", ID: id}); err != nil {
 		return err
 	}
 	for _, k := range checks {
@@ -196,10 +211,10 @@ func (c *Consul) Register(_ context.Context, service *mesh.ServiceDef, checks []
 }
 
 // Deregister implements check.Catalog.
-func (c *Consul) Deregister(_ context.Context, service, check string) error {
+func (c *Consul) Deregister(ctx context.Context, service, check string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.enter(Call{What: "deregister", ID: service + check}); err != nil {
+	if err := c.enter(ctx, Call{What: "deregister", ID: service + check}); err != nil {
 		return err
 	}
 	if service != "" {
@@ -218,10 +233,10 @@ func (c *Consul) Deregister(_ context.Context, service, check string) error {
 }
 
 // Update implements check.Catalog.
-func (c *Consul) Update(_ context.Context, id string, status mesh.Health, output string) error {
+func (c *Consul) Update(ctx context.Context, id string, status mesh.Health, output string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.enter(Call{What: "update", ID: id, Status: status, Output: output}); err != nil {
+	if err := c.enter(ctx, Call{What: "update", ID: id, Status: status, Output: output}); err != nil {
 		return err
 	}
 	k := c.checks[id]
@@ -238,10 +253,10 @@ func (c *Consul) Update(_ context.Context, id string, status mesh.Health, output
 }
 
 // Local is a check.Local.
-func (c *Consul) Local(context.Context) (map[string]check.LocalCheck, error) {
+func (c *Consul) Local(ctx context.Context) (map[string]check.LocalCheck, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.enter(Call{What: "local"}); err != nil {
+	if err := c.enter(ctx, Call{What: "local"}); err != nil {
 		return nil, err
 	}
 	out := make(map[string]check.LocalCheck, len(c.checks))

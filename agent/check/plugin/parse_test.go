@@ -14,7 +14,7 @@ import (
 
 func TestParse(t *testing.T) {
 	one := []mesh.Sample{{Name: "a", Value: 1}}
-	two := append(one[:1:1], mesh.Sample{Name: "b", Value: 2})
+	two := []mesh.Sample{{Name: "a", Value: 1}, {Name: "b", Value: 2}}
 	tests := map[string]struct {
 		in      string
 		text    string

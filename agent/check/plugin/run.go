@@ -134,13 +134,13 @@ func startAt(path string, s *Spec) (_ *child, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer outEnd.Close() // the child has its own.
+	defer func() { _ = outEnd.Close() }() // the child has its own.
 	errs, errEnd, err := newReader(MaxStderr)
 	if err != nil {
 		_ = out.pipe.Close() // nothing reads it yet.
 		return nil, err
 	}
-	defer errEnd.Close()
+	defer func() { _ = errEnd.Close() }()
 	argv := append([]string{path}, s.Command[1:]...)
 	proc, err := os.StartProcess(path, argv, &os.ProcAttr{
 		Dir: "/", Env: s.Env, Files: []*os.File{null, outEnd, errEnd},
