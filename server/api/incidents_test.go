@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -43,9 +44,11 @@ func someIncidents() []mesh.Incident {
 func numbers(list []mesh.Incident) []int {
 	out := []int{}
 	for _, i := range list {
-		var n int
-		fmt.Sscanf(string(i.ID[:4]), "%x", &n)
-		out = append(out, n)
+		n, err := strconv.ParseInt(string(i.ID[:4]), 16, 0)
+		if err != nil {
+			n = -1 // none of ours.
+		}
+		out = append(out, int(n))
 	}
 	return out
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/pem"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -96,7 +95,7 @@ func (e *Estate) Options(t *testing.T) api.Options {
 		Checks: e.Loop, Consul: e.Loop, KV: keys{e.Loop}, Settings: e.Loop, Incidents: incidents{e.Loop}, Remedies: remedies{e.Loop},
 		UI: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Security-Policy", UIPolicy)
-			io.WriteString(w, "<!doctype html>"+r.URL.Path)
+			w.Write([]byte("<!doctype html>" + r.URL.Path))
 		}),
 	}
 }

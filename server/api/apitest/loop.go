@@ -157,10 +157,10 @@ func (l *Loop) Incident(_ context.Context, id string) (mesh.Incident, error) {
 }
 
 func (i incidents) Change(_ context.Context, id mesh.IncidentID, actor string, what v1.IncidentChange, text string) (mesh.Incident, error) {
-	i.Loop.mu.Lock()
-	defer i.Loop.mu.Unlock()
-	list := slices.Clone(i.Loop.state.Incidents)
-	i.Loop.state.Incidents = list
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	list := slices.Clone(i.state.Incidents)
+	i.state.Incidents = list
 	at := slices.IndexFunc(list, func(x mesh.Incident) bool { return x.ID == id })
 	if at < 0 {
 		return mesh.Incident{}, mesh.Errorf(mesh.NotFound, "there is no incident %s", id)

@@ -66,7 +66,7 @@ func (c *Client) Nodes(ctx context.Context, f v1.NodeFilter) (v1.NodeList, error
 
 // Node returns a node by its name or its NodeID.
 func (c *Client) Node(ctx context.Context, nameOrID string) (mesh.Node, error) {
-	return get[mesh.Node](ctx, c, "/v1/nodes/"+url.PathEscape(nameOrID), nil)
+	return ofNode[mesh.Node](ctx, c, nameOrID, "")
 }
 
 // Revoke shuts a node out for good.
@@ -176,7 +176,7 @@ func (c *Client) Checks(ctx context.Context, f v1.CheckFilter) (v1.CheckList, er
 
 // NodeChecks returns how the checks of one node are.
 func (c *Client) NodeChecks(ctx context.Context, nameOrID string) (v1.CheckList, error) {
-	return get[v1.CheckList](ctx, c, nodePath(nameOrID, "/checks"), nil)
+	return ofNode[v1.CheckList](ctx, c, nameOrID, "/checks")
 }
 
 // RunCheck asks for a check to be run now. It does not wait for results.
@@ -184,21 +184,28 @@ func (c *Client) RunCheck(ctx context.Context, r v1.RunCheckRequest) (v1.RunChec
 	return post[v1.RunCheckAnswer](ctx, c, "/v1/checks/run", r)
 }
 
-func nodePath(nameOrID, rest string) string { return "/v1/nodes/" + url.PathEscape(nameOrID) + rest }
+// ofNode reads what is about one node.
+func ofNode[T any](ctx context.Context, c *Client, nameOrID, rest string) (T, error) {
+	if nameOrID == "" {
+		var none T
+		return none, mesh.Errorf(mesh.Invalid, "the name of a node is missing").WithHint("alps node list")
+	}
+	return get[T](ctx, c, "/v1/nodes/"+url.PathEscape(nameOrID)+rest, nil)
+}
 
 // NodeConfig returns the effective configuration of a node.
 func (c *Client) NodeConfig(ctx context.Context, nameOrID string) (v1.SettingList, error) {
-	return get[v1.SettingList](ctx, c, nodePath(nameOrID, "/config"), nil)
+	return ofNode[v1.SettingList](ctx, c, nameOrID, "/config")
 }
 
 // NodeSessions returns the sessions of a node and the keys that they lock.
 func (c *Client) NodeSessions(ctx context.Context, nameOrID string) (v1.SessionList, error) {
-	return get[v1.SessionList](ctx, c, nodePath(nameOrID, "/sessions"), nil)
+	return ofNode[v1.SessionList](ctx, c, nameOrID, "/sessions")
 }
 
 // NodeRTT returns the round-trip times from a node to the others.
 func (c *Client) NodeRTT(ctx context.Context, nameOrID string) (v1.Tomography, error) {
-	return get[v1.Tomography](ctx, c, nodePath(nameOrID, "/rtt"), nil)
+	return ofNode[v1.Tomography](ctx, c, nameOrID, "/rtt")
 }
 
 // Datacenters returns the datacenters that the server knows.
