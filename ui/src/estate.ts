@@ -4,7 +4,7 @@ import { quoted } from "./format";
 import { about } from "./live";
 import { onEvent } from "./stream";
 import type { Check, Health, Node, NodeList } from "./types";
-import { believed, worst } from "./widgets";
+import { believed, rank, worst } from "./widgets";
 
 // Line is what a list keeps of a node: ten thousand of them with their facts
 // and outputs would fill a tab.
@@ -20,7 +20,8 @@ export interface Line {
 }
 
 function lineOf(n: Node): Line {
-  const checks = (n.checks ?? []).map(believed).map(({ id, name, status }) => ({ id, name, status }));
+  const checks = (n.checks ?? []).map(believed).map(({ id, name, status }) => ({ id, name, status }))
+    .sort((a, b) => rank(a.status) - rank(b.status));
   const counts = { passing: 0, warning: 0, critical: 0, unknown: 0 };
   for (const c of checks) counts[c.status] = (counts[c.status] ?? 0) + 1;
   return {

@@ -201,7 +201,7 @@ function RecentJobs({ name }: { name: string }) {
   return (
     <Section title={t("node.jobs")}>
       {error && <Fault error={error} />}
-      {data && (data.jobs.length === 0 ? <Empty title={t("jobs.none")} /> : <JobRows jobs={data.jobs} />)}
+      {data && (data.jobs.length === 0 ? <Empty title={t("jobs.none")} /> : <JobRows jobs={data.jobs} bare />)}
     </Section>
   );
 }
