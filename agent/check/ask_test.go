@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"alps/agent/check/plugin"
 	"alps/mesh"
 )
@@ -89,10 +91,11 @@ func TestHTTP(t *testing.T) {
 		w.Header().Set("Content-Length", "100")
 		fmt.Fprint(w, "half")
 	})
-	plain, safe := httptest.NewServer(mux), httptest.NewTLSServer(mux)
+	plain, safe := httptest.NewServer(mux), httptest.NewUnstartedServer(mux)
+	safe.Config.ErrorLog = hclog.NewNullLogger().StandardLogger(nil) // of handshakes that are meant to fail.
+	safe.StartTLS()
 	t.Cleanup(plain.Close)
 	t.Cleanup(safe.Close)
-	safe.Config.ErrorLog = nil
 	a := newTestAsker(t)
 	for name, tc := range map[string]struct {
 		def       mesh.CheckDef

@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -143,6 +144,43 @@ func TestConsulForgets(t *testing.T) {
 			t.Error("the service without checks was not registered again")
 		}
 	})
+}
+
+func TestARegistrationBeginsWithWhatIsKnown(t *testing.T) {
+	tests := map[string]struct {
+		ran  bool          // it has run before.
+		down time.Duration // so long ago.
+		want mesh.Health
+	}{
+		"nobody ever ran it": {false, 0, mesh.HealthCritical},
+		"a restart":          {true, time.Second, mesh.HealthWarning},
+		"too long ago":       {true, time.Hour, mesh.HealthCritical},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				a := probe("a", time.Minute)
+				r.probes.set("a", mesh.HealthUnknown)
+				if tc.ran {
+					r.start(web(&a), a)
+					r.pass(time.Minute)
+					r.stop()
+					r.pass(tc.down)
+					r.consul.Forget()
+				}
+				// What is seen is what was registered: a run says nothing for long.
+				r.probes.does("a", func(context.Context) mesh.Health {
+					time.Sleep(4 * time.Second)
+					return mesh.HealthPassing
+				})
+				r.start(web(&a), a)
+				r.pass(0)
+				if c, ok := r.consul.Check("a"); !ok || c.Status != tc.want {
+					t.Errorf("Consul begins with %q, want %q", c.Status, tc.want)
+				}
+			})
+		})
+	}
 }
 
 func TestARefusalDelaysNobodyElse(t *testing.T) {

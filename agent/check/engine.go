@@ -96,7 +96,7 @@ func (e *Engine) SetDefinitions(services []mesh.ServiceDef, checks []mesh.CheckD
 			e.dropLocked(id, c)
 		}
 	}
-	e.mirror.define(services, checks)
+	e.mirror.define(services, checks, e.knownLocked)
 	e.signal()
 	return nil
 }
@@ -140,6 +140,16 @@ func sameQuestion(a, b *mesh.CheckDef) bool {
 		return d
 	}
 	return reflect.DeepEqual(bare(*a), bare(*b))
+}
+
+// knownLocked is what a check said in the run of the agent before, as long as
+// Consul would believe it; empty for nothing.
+func (e *Engine) knownLocked(id string) mesh.Health {
+	c := e.checks[id]
+	if !c.restored || time.Since(c.last.At) > ttl(&c.def) {
+		return ""
+	}
+	return c.last.Status
 }
 
 // dropLocked ends a check that is defined no more.

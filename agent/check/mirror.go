@@ -61,6 +61,7 @@ type mirror struct {
 // saying is what a TTL check is to say in Consul.
 type saying struct {
 	ttl, interval time.Duration
+	before        mesh.Health // what it said in the run of the agent before, or empty.
 	status        mesh.Health // in our words; empty before the first result.
 	output        string
 	fresh         bool // there was a result since it was told.
@@ -94,8 +95,9 @@ func newMirror(o *Options, observe func(map[string]LocalCheck)) (*mirror, error)
 	}, nil
 }
 
-// define says what is to be registered. It never blocks.
-func (m *mirror) define(services []mesh.ServiceDef, checks []mesh.CheckDef) {
+// define says what is to be registered, and what a check without a result said
+// last. It never blocks.
+func (m *mirror) define(services []mesh.ServiceDef, checks []mesh.CheckDef, known func(id string) mesh.Health) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.defined, m.known = unitsOf(services, checks), true
@@ -107,7 +109,7 @@ func (m *mirror) define(services []mesh.ServiceDef, checks []mesh.CheckDef) {
 		}
 		s := m.says[d.ID]
 		if s == nil {
-			s = &saying{}
+			s = &saying{before: known(d.ID)}
 		}
 		s.ttl, s.interval = ttl(d), d.Interval
 		says[d.ID] = s

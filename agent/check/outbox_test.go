@@ -87,7 +87,7 @@ func TestWithoutALinkRoutineIsDropped(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.start(nil, probe("a", time.Second))
 		r.pass(time.Minute)
-		r.linked = false
+		r.linked.Store(false)
 		r.reports.take()
 		r.pass(10 * time.Minute)
 		if got := r.reports.take(); len(got) != 0 {
@@ -98,7 +98,7 @@ func TestWithoutALinkRoutineIsDropped(t *testing.T) {
 		if got := r.reports.take(); len(got) != 1 || !got[0].durable {
 			t.Errorf("a change without a link gave %+v, want one durable report", got)
 		}
-		r.linked = true
+		r.linked.Store(true)
 		r.Resend()
 		synctest.Wait()
 		got := r.reports.take()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +30,7 @@ type rig struct {
 	reports *inbox
 	probes  *probes
 	logs    *logs
-	linked  bool
+	linked  atomic.Bool
 	o       check.Options
 	*check.Engine
 	stop func()
@@ -37,10 +38,11 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, consul: checktest.New(), reports: &inbox{}, probes: &probes{says: map[string]func(context.Context) mesh.Health{}}, logs: &logs{}, linked: true}
+	r := &rig{t: t, consul: checktest.New(), reports: &inbox{}, probes: &probes{says: map[string]func(context.Context) mesh.Health{}}, logs: &logs{}}
+	r.linked.Store(true)
 	r.o = check.Options{
 		Node: node, Dir: t.TempDir(), Catalog: r.consul, Local: r.consul.Local, Reports: r.reports, Probes: r.probes.run,
-		Linked: func() bool { return r.linked }, Logger: hclog.New(&hclog.LoggerOptions{Output: r.logs, Level: hclog.Info}),
+		Linked: r.linked.Load, Logger: hclog.New(&hclog.LoggerOptions{Output: r.logs, Level: hclog.Info}),
 	}
 	return r
 }

@@ -204,8 +204,8 @@ func (m *mirror) present(u *unit) []CatalogCheck {
 	defer m.mu.Unlock()
 	list := slices.Clone(u.checks)
 	for i := range list {
-		if s := m.says[list[i].Def.ID]; s != nil && s.status != "" {
-			list[i].Initial, _ = consulsWords(s.status, "")
+		if s := m.says[list[i].Def.ID]; s != nil && cmp.Or(s.status, s.before) != "" {
+			list[i].Initial, _ = consulsWords(cmp.Or(s.status, s.before), "")
 		}
 	}
 	return list
