@@ -254,8 +254,16 @@ func (e *Engine) snapshot() (all []mesh.CheckResult, complete bool) {
 // describe fills in what the definition says.
 func (c *entry) describe(r *mesh.CheckResult) {
 	d := &c.def
-	r.Check, r.Name, r.Kind, r.Service, r.Notes = d.ID, d.Name, d.Kind, d.Service, d.Notes
+	r.Check, r.Name, r.Kind, r.Service, r.Notes = d.ID, clip(d.Name), d.Kind, d.Service, clip(d.Notes)
 	r.Attempts, r.Period = attempts(d), period(d)
+}
+
+// clip cuts a text of a definition to what servers take.
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "")
 }
 
 // attempts is how many results make a problem hard. Consul counts for itself

@@ -3,6 +3,7 @@ package check_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -271,6 +272,8 @@ func TestDefinitionsAreTakenWhollyOrNotAtAll(t *testing.T) {
 		"no id":                {nil, func(d *mesh.CheckDef) { d.ID = "" }},
 		"the agent's own":      {nil, func(d *mesh.CheckDef) { d.ID = mesh.AgentCheck }},
 		"gossip's":             {nil, func(d *mesh.CheckDef) { d.ID = mesh.SerfCheck }},
+		"an id too long":       {nil, func(d *mesh.CheckDef) { d.ID = strings.Repeat("x", 300) }},
+		"an id of two lines":   {nil, func(d *mesh.CheckDef) { d.ID = "a\nb" }},
 		"no such service":      {nil, func(d *mesh.CheckDef) { d.Service = "db" }},
 		"no interval":          {nil, func(d *mesh.CheckDef) { d.Interval = 0 }},
 		"no command":           {nil, func(d *mesh.CheckDef) { d.Kind = mesh.CheckScript }},

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -122,6 +125,12 @@ func (o *Options) validate() error {
 	return nil
 }
 
+// What servers take: a report with one check that is over it is refused whole.
+const (
+	maxID   = 256
+	maxText = 4 << 10 // of a name, or notes.
+)
+
 // defaultTimeout bounds a check whose definition does not.
 const defaultTimeout = 10 * time.Second
 
@@ -146,6 +155,9 @@ func (o *Options) validateDefinitions(services []mesh.ServiceDef, checks []mesh.
 			return bad("its id is missing, reserved or defined twice")
 		}
 		seen[d.ID] = true
+		if len(d.ID) > maxID || !utf8.ValidString(d.ID) || strings.ContainsFunc(d.ID, unicode.IsControl) {
+			return bad("an id is at most %d bytes of plain text", maxID)
+		}
 		if !known[d.Service] {
 			return bad("there is no service %q", d.Service)
 		}

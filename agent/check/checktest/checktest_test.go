@@ -31,10 +31,13 @@ func TestConsul(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	checktest.Catalog(t, func(*testing.T) checktest.Subject {
-		r := local{client}
-		return checktest.Subject{Catalog: r, Local: r.Local}
+	t.Run("catalog", func(t *testing.T) {
+		checktest.Catalog(t, func(*testing.T) checktest.Subject {
+			r := local{client}
+			return checktest.Subject{Catalog: r, Local: r.Local}
+		})
 	})
+	t.Run("engine", func(t *testing.T) { testEngine(t, client) })
 }
 
 // local is the catalog over a Consul that runs.
