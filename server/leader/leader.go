@@ -123,6 +123,7 @@ type Leader struct {
 	// goroutine of Run changes it.
 	session string
 	news    chan struct{} // closed and replaced when what follows changes.
+	deaf    lease         // since an attempt began that failed: Consul does not answer.
 	known   bool          // seen is something that was read.
 	seen    Holding       // the newest state of the lock.
 	base    uint64        // the highest Base that was seen.
@@ -208,6 +209,31 @@ func (l *Leader) Await(ctx context.Context) (Term, error) {
 		select {
 		case <-ctx.Done():
 			return Term{}, context.Cause(ctx)
+		case <-news:
+		}
+	}
+}
+
+// Stands returns nil when this server leads, or when nobody can know better:
+// it led last and Consul does not answer. It waits for that answer, at most
+// until ctx ends. A server that was stopped for a while learns here that
+// another one leads before it takes in what has come meanwhile. The error is
+// mesh.Unavailable.
+func (l *Leader) Stands(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		_, held := l.held(time.Now())
+		last, deaf, news := l.cur != nil, l.deaf.holds(time.Now()), l.news
+		l.mu.Unlock()
+		switch {
+		case held, last && deaf:
+			return nil
+		case !last:
+			return mesh.Errorf(mesh.Unavailable, "this server does not lead").WithHint("try again: another one does")
+		}
+		select {
+		case <-ctx.Done():
+			return mesh.Errorf(mesh.Unavailable, "find out who leads: %w", context.Cause(ctx))
 		case <-news:
 		}
 	}

@@ -57,6 +57,10 @@ func (l *Leader) step(ctx context.Context) time.Duration {
 	}
 	l.say(err)
 	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.deaf = lease{began, l.o.TTL}
+		l.changed()
 		return retryEvery
 	}
 	// A Consul that takes its time must not cost us the lease.
