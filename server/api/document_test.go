@@ -120,7 +120,7 @@ func TestAnswersFitTheDocument(t *testing.T) {
 		"/v1/nodes/{name}/checks": "/v1/nodes/web1/checks", "/v1/nodes/{name}/sessions": "/v1/nodes/web1/sessions",
 		"/v1/nodes/{name}/rtt": "/v1/nodes/web1/rtt", "/v1/nodes/{name}/config": "/v1/nodes/web1/config",
 		"/v1/kv": "/v1/kv", "/v1/kv/value": "/v1/kv/value?key=k", "/v1/acl": "/v1/acl",
-		"/v1/incidents": "/v1/incidents", "/v1/incidents/{id}": "/v1/incidents/0001", "/v1/rules": "/v1/rules",
+		"/v1/incidents": "/v1/incidents", "/v1/incidents/{id}": "/v1/incidents/0001", "/v1/rules": "/v1/rules", "/v1/policies": "/v1/policies",
 		"/v1/remedy-runs": "/v1/remedy-runs", "/v1/remedy-runs/{id}": "/v1/remedy-runs/0123456789abcdef",
 	}
 	node := apitest.Node("web1", "web")

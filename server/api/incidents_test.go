@@ -336,7 +336,7 @@ func TestPoliciesKeepToTheScope(t *testing.T) {
 	inside, outside := run(1, "web1"), run(2, "db1")
 	e.Loop.Change(func(s *apitest.LoopState) {
 		s.Policies = v1.PolicyList{Policies: []v1.Policy{
-			{Policy: mesh.Policy{Name: "a", Failures: 3}, Failures: 2, Last: &inside}, {Policy: mesh.Policy{Name: "b"}, Last: &outside}, {Policy: mesh.Policy{Name: "c"}},
+			{Policy: mesh.Policy{Name: "a", Failures: 3}, InARow: 2, Last: &inside}, {Policy: mesh.Policy{Name: "b"}, Last: &outside}, {Policy: mesh.Policy{Name: "c"}},
 		}}
 	})
 	for scope, want := range map[string][]bool{"": {true, true, false}, "role=web": {true, false, false}, "role=dns": {false, false, false}} {

@@ -228,7 +228,7 @@ func (s *Server) permit(next http.Handler) http.Handler {
 func (s *Server) noSuchRoute(w http.ResponseWriter, r *http.Request) {
 	c := callFrom(r.Context())
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
 		if _, pattern := s.mux.Handler(probe); s.rows[pattern] != nil {

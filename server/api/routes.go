@@ -118,7 +118,7 @@ func (s *Server) register() error {
 	add(reg, route{post, "/v1/incidents/{id}/comment", "comment-incident", auth.Operator, inScope, "incident.comment", 0, "Add a line to an incident's story"}, s.changeIncident(v1.IncidentComment))
 	add(reg, route{get, "/v1/rules", "list-rules", auth.Viewer, noNodes, "", 0, "Rules and receivers in force"}, s.listRules)
 
-	add(reg, route{get, "/v1/policies", "list-policies", auth.Viewer, noNodes, "", 0, "Policies and how they stand"}, s.listPolicies)
+	add(reg, route{get, "/v1/policies", "list-policies", auth.Viewer, inScope, "", 0, "Policies and how they stand"}, s.listPolicies)
 	add(reg, route{get, "/v1/remedy-runs", "list-remedy-runs", auth.Viewer, inScope, "", 0, "What policies did and refused to do"}, s.listRuns)
 	add(reg, route{get, "/v1/remedy-runs/{id}", "get-remedy-run", auth.Viewer, inScope, "", 0, "One run of a policy with its evidence"}, s.getRun)
 	add(reg, route{post, "/v1/remedy/pause", "pause-remedy", auth.Operator, everyNode, "remedy.pause", 0, "Keep every policy from acting"}, s.pauseRemedy)
@@ -147,6 +147,7 @@ func (s *Server) register() error {
 	reg.row(route{get, "/v1/openapi.json", "get-openapi", anyone, noNodes, "", 0, "This document"}, s.getOpenAPI, nil)
 
 	reg.row(route{get, "/{$}", "get-home", anyone, noNodes, "", 0, "The way to the web UI"}, s.UI.ServeHTTP, nil)
+	reg.row(route{get, "/ui", "get-ui-root", anyone, noNodes, "", 0, "The way to the web UI"}, s.UI.ServeHTTP, nil)
 	reg.row(route{get, "/ui/", "get-ui", anyone, noNodes, "", 0, "The web UI"}, s.UI.ServeHTTP, nil)
 
 	return reg.finish()

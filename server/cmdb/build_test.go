@@ -508,3 +508,34 @@ func large(n int) *estate {
 	}
 	return e
 }
+
+// TestOneHost tells several agents on one machine from a machine that was
+// cloned: a clone has cards of its own and was booted by itself.
+func TestOneHost(t *testing.T) {
+	with := func(mac string, boot int64) *agent {
+		a := &agent{record: &record{Facts: mesh.Facts{BootTime: boot}}}
+		if mac != "" {
+			a.record.Facts.Addresses = []mesh.Interface{{Name: "lo"}, {Name: "eth0", MAC: mac}}
+		}
+		return a
+	}
+	tests := map[string]struct {
+		agents []*agent
+		want   bool
+	}{
+		"one machine":                       {[]*agent{with("02:aa", 1000), with("02:aa", 1000), with("02:aa", 1000)}, true},
+		"one machine, the clock was set":    {[]*agent{with("02:aa", 1000), with("02:aa", 1059)}, true},
+		"a clone":                           {[]*agent{with("02:aa", 1000), with("02:bb", 5000)}, false},
+		"a clone with the same card":        {[]*agent{with("02:aa", 1000), with("02:aa", 5000)}, false},
+		"a clone that was booted with it":   {[]*agent{with("02:aa", 1000), with("02:bb", 1000)}, false},
+		"machines that say nothing of it":   {[]*agent{with("", 0), with("", 0)}, false},
+		"a clone beside two on one machine": {[]*agent{with("02:aa", 1000), with("02:aa", 1000), with("02:bb", 1000)}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := oneHost(tt.agents); got != tt.want {
+				t.Errorf("oneHost = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}

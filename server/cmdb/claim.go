@@ -121,7 +121,7 @@ func clones(agents []*agent) []Finding {
 	}
 	var out []Finding
 	for _, machine := range slices.Sorted(maps.Keys(by)) {
-		if l := by[machine]; len(l) > 1 {
+		if l := by[machine]; len(l) > 1 && !oneHost(l) {
 			slices.SortFunc(l, (*agent).precedes)
 			out = append(out, cloneFinding(machine, l))
 		}

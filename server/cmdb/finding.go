@@ -96,8 +96,34 @@ func cloneFinding(machine string, l []*agent) Finding {
 		}
 		who = append(who, fmt.Sprintf("%s (%s)", name, shortID(a.ID)))
 	}
-	f.Text = fmt.Sprintf("machine id %s is reported by %s: a clone, or several agents on one host", machine, strings.Join(who, ", "))
+	f.Text = fmt.Sprintf("machine id %s is reported by %s: a clone", machine, strings.Join(who, ", "))
 	return f
+}
+
+// bootApart is how many seconds the boot times that agents of one machine report
+// may lie apart: the kernel's follows the clock.
+const bootApart = 60
+
+// oneHost reports whether agents that report one machine id are on one machine:
+// a clone has network cards of its own, and was booted by itself.
+func oneHost(l []*agent) bool {
+	var cards []string
+	for i, a := range l {
+		f := &a.record.Facts
+		var own []string
+		for _, n := range f.Addresses {
+			if n.MAC != "" {
+				own = append(own, n.MAC)
+			}
+		}
+		slices.Sort(own)
+		apart := f.BootTime - l[0].record.Facts.BootTime
+		if len(own) == 0 || f.BootTime == 0 || max(apart, -apart) > bootApart || i > 0 && !slices.Equal(own, cards) {
+			return false
+		}
+		cards = own
+	}
+	return true
 }
 
 // shortID is as much of a NodeID as people compare by eye.

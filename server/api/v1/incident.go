@@ -54,7 +54,7 @@ type Policy struct {
 
 	Blocked  string          `json:"blocked,omitempty" doc:"why it would refuse now; absent: it would act"`
 	LastHour int             `json:"last_hour" doc:"actions within the last hour"`
-	Failures int             `json:"failures_in_a_row" doc:"actions that failed since one succeeded; the breaker opens at failures"`
+	InARow   int             `json:"failures_in_a_row" doc:"actions that failed since one succeeded; the breaker opens at failures"`
 	Last     *mesh.RemedyRun `json:"last,omitempty" doc:"its newest run, if there is one that the token may see"`
 }
 

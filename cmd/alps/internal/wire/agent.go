@@ -147,6 +147,12 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 		return err
 	}
 	h.define.engine = h.checks
+	// Packs that can say at once whether they apply are defined with the rest: a
+	// service that is registered first without its checks, and then with them, is
+	// written twice.
+	soon, cancel := context.WithTimeout(ctx, packTime)
+	h.define.ask(soon)
+	cancel()
 	if err := h.define.define(); err != nil {
 		return err
 	}

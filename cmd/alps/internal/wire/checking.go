@@ -94,6 +94,9 @@ func (a asker) Members(ctx context.Context) ([]mesh.Member, error) {
 	return out, err
 }
 
+// packTime is how long a start waits for packs to say whether they apply.
+const packTime = 2 * time.Second
+
 // packRetry is how often a pack that does not know yet whether it applies is
 // asked again.
 const packRetry = 30 * time.Second

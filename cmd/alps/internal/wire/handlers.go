@@ -101,6 +101,9 @@ func (h *handlers) runCheck(_ context.Context, payload []byte) error {
 	if err := json.Unmarshal(payload, &r); err != nil {
 		return mesh.Errorf(mesh.Invalid, "decode which checks to run: %w", err)
 	}
+	if len(r.Checks) == 0 { // to the engine it would mean all of them.
+		return mesh.Errorf(mesh.Invalid, "no check is named")
+	}
 	return h.checks.RunNow(r.Checks...)
 }
 

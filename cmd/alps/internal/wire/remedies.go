@@ -19,7 +19,7 @@ func (r remedies) Policies(ctx context.Context) (v1.PolicyList, error) {
 	}
 	out := v1.PolicyList{Policies: make([]v1.Policy, len(views))}
 	for i, v := range views {
-		out.Policies[i] = v1.Policy{Policy: v.Policy, Blocked: v.Blocked, LastHour: v.LastHour, Failures: v.Failures, Last: v.Last}
+		out.Policies[i] = v1.Policy{Policy: v.Policy, Blocked: v.Blocked, LastHour: v.LastHour, InARow: v.Failures, Last: v.Last}
 	}
 	if pause != nil {
 		out.Paused = &v1.RemedyPause{By: pause.By, At: pause.At, Reason: pause.Reason}
