@@ -21,7 +21,8 @@
 //
 // Servers are tried in an order that the NodeID decides (rendezvous hash), so
 // that nodes spread over them and stay where they are when one goes. After a
-// server has gone away, nodes come back over half a minute, not at once.
+// server has gone away, nodes come back over up to half a minute, the longer the
+// more there are, not at once.
 //
 // A server tells the highest term of a leader that it has heard of. One that
 // is behind what this node has heard within ten minutes is refused: it has

@@ -35,7 +35,7 @@ type Options struct {
 
 	Name    mesh.NodeName // what the node calls itself.
 	Release string        // of alps.
-	Spread  time.Duration // zero: DefaultSpread. Shorter suits a handful of nodes.
+	Spread  time.Duration // zero: as long as suits the number of nodes that a server tells.
 	Logger  hclog.Logger  // nil: nothing is logged.
 
 	silence, ping time.Duration // for tests; zero: the constants.
@@ -75,6 +75,7 @@ type Link struct {
 
 	mu     sync.Mutex
 	status Status
+	nodes  int // that the last server has told of.
 }
 
 // New opens the spool. The link needs Run to get anywhere; Send works before.
@@ -89,9 +90,6 @@ func New(o Options) (*Link, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
-	}
-	if o.Spread == 0 {
-		o.Spread = DefaultSpread
 	}
 	if o.silence == 0 {
 		o.silence = silence
@@ -152,7 +150,7 @@ func (l *Link) Run(ctx context.Context) error {
 			failures = 0
 		}
 		l.http.CloseIdleConnections()
-		d := pause(how, failures, l.o.Spread)
+		d := pause(how, failures, l.spread())
 		l.log.Debug("no link; trying again", "in", d)
 		sleep(ctx, d)
 	}
@@ -214,6 +212,7 @@ func (l *Link) began(addr string, h frame.HelloOKPayload) {
 	l.status.Connected, l.status.Since = true, time.Now()
 	l.status.Server, l.status.Addr = h.Server, addr
 	l.status.Skew = time.Duration(h.Skew * float64(time.Second))
+	l.nodes = h.Nodes
 	skew := l.status.Skew
 	l.mu.Unlock()
 	if skew.Abs() > maxSkew {
@@ -224,6 +223,16 @@ func (l *Link) began(addr string, h frame.HelloOKPayload) {
 	case l.renew <- struct{}{}:
 	default:
 	}
+}
+
+// spread is over how long this node and the others come back.
+func (l *Link) spread() time.Duration {
+	if l.o.Spread != 0 {
+		return l.o.Spread
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return spreadOf(l.nodes)
 }
 
 // addr returns the address of the server that holds the link, or "".

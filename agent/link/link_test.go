@@ -55,6 +55,17 @@ func TestRank(t *testing.T) {
 	}
 }
 
+func TestSpreadOf(t *testing.T) {
+	for nodes, want := range map[int]time.Duration{
+		-1: DefaultSpread, 0: DefaultSpread, 1: time.Second, 5: time.Second, 166: time.Second,
+		1000: 6 * time.Second, 4999: 4999 * 6 * time.Millisecond, 5000: DefaultSpread, 1 << 40: DefaultSpread,
+	} {
+		if got := spreadOf(nodes); got != want {
+			t.Errorf("%d nodes come back over %s, want %s", nodes, got, want)
+		}
+	}
+}
+
 func TestPause(t *testing.T) {
 	const spread = 30 * time.Second
 	for name, tc := range map[string]struct {

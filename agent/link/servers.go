@@ -59,11 +59,26 @@ const (
 )
 
 const (
-	// DefaultSpread is over how long nodes come back when a server has gone.
+	// DefaultSpread is over how long nodes come back when a server has gone,
+	// and the longest: that of 5,000 nodes, or of nobody knows how many.
 	DefaultSpread = 30 * time.Second
+	// spreadPerNode is what one node more adds: its handshake costs the server
+	// 1 ms of CPU, which has other things to do as well.
+	spreadPerNode = DefaultSpread / 5000
+	// minSpread keeps a handful of nodes from knocking all the time.
+	minSpread = time.Second
 	// quick is what one broken link waits at most: nobody else is coming.
 	quick = time.Second
 )
+
+// spreadOf is over how long nodes come back when there are so many of them; 0
+// is not known.
+func spreadOf(nodes int) time.Duration {
+	if nodes <= 0 || nodes >= int(DefaultSpread/spreadPerNode) {
+		return DefaultSpread
+	}
+	return max(minSpread, time.Duration(nodes)*spreadPerNode)
+}
 
 // pause chooses how long to wait before the next try. failures counts the
 // tries in a row that never began.

@@ -68,6 +68,9 @@ type HelloOKPayload struct {
 	// whoever leads; 0: it knows of none. An agent refuses a server that is
 	// behind what it has seen a moment ago.
 	Lead uint64 `json:"lead,omitempty"`
+	// Nodes is how many would look for another server if this one went away;
+	// 0: it does not know yet. The more there are, the longer they take.
+	Nodes int `json:"nodes,omitempty"`
 }
 
 // Refusal is the payload of Refuse: what a person must know.

@@ -19,3 +19,14 @@ func TestHelloTellsTheTerm(t *testing.T) {
 		t.Errorf("a server without a lock tells term %d", ok.Lead)
 	}
 }
+
+func TestHelloTellsHowManyNodes(t *testing.T) {
+	b := start(t, func(o *Options) { o.Nodes = func() int { return 21 } })
+	if _, ok := b.link(b.config(agent()), boot1); ok.Nodes != 21 {
+		t.Errorf("hello tells of %d nodes, want 21", ok.Nodes)
+	}
+	unknown := start(t, nil)
+	if _, ok := unknown.link(unknown.config(agent()), boot1); ok.Nodes != 0 {
+		t.Errorf("a server that does not know tells of %d nodes", ok.Nodes)
+	}
+}

@@ -71,6 +71,7 @@ func (l *link) accept(hello frame.HelloPayload) error {
 		Skew:    skew.Seconds(),
 		Acked:   l.s.marks.get(l.peer.NodeID, l.peer.Boot),
 		Lead:    l.s.o.Lead(),
+		Nodes:   l.s.o.Nodes(),
 	})
 	if err != nil {
 		return err

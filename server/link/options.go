@@ -80,6 +80,7 @@ type Options struct {
 	Certificate *pki.Live
 	Revoked     func(mesh.NodeID) bool // asked at each handshake and for each message.
 	Lead        func() uint64          // the highest term of a leader that is known; nil: there is no lock.
+	Nodes       func() int             // how many nodes there are, roughly; nil, or 0: not known.
 	Consumers   map[frame.Kind]Consumer
 	Enroller    Enroller
 	Bodies      Bodies
@@ -128,6 +129,9 @@ func (o *Options) validate() error {
 	}
 	if o.Lead == nil {
 		o.Lead = func() uint64 { return 0 }
+	}
+	if o.Nodes == nil {
+		o.Nodes = func() int { return 0 }
 	}
 	if o.silence == 0 {
 		o.silence = silence
