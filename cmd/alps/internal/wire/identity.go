@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -90,6 +91,12 @@ func issue(cfg *config.Server, ca *pki.CA, now time.Time) ([]byte, error) {
 			certs = append(certs, pem.EncodeToMemory(block)...)
 		} else {
 			key = append(key, pem.EncodeToMemory(block)...)
+		}
+	}
+	// The CA may lie elsewhere: then nobody has made these directories yet.
+	for _, path := range []string{cfg.TLS.Key, cfg.TLS.Cert} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, mesh.Errorf(mesh.Invalid, "make the directory of the server's certificate: %w", err)
 		}
 	}
 	return text, errors.Join(pki.WriteFile(cfg.TLS.Key, key, 0o600), pki.WriteFile(cfg.TLS.Cert, certs, 0o644))

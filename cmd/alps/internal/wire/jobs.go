@@ -13,6 +13,7 @@ import (
 	"alps/server/auth"
 	"alps/server/cmdb"
 	"alps/server/job"
+	"alps/server/leader"
 	"alps/server/stream"
 )
 
@@ -36,8 +37,12 @@ func (r resolver) Resolve(expr *query.Expr) ([]mesh.Node, error) {
 }
 
 // apiJobs is api.Jobs on a job.Service: it turns documents of the API into
-// values of the service and back.
-type apiJobs struct{ s *job.Service }
+// values of the service and back. Nothing begins while another server may
+// lead: that one would not know of it.
+type apiJobs struct {
+	s    *job.Service
+	lead *leader.Leader
+}
 
 func actor(who auth.Actor) job.Actor {
 	return job.Actor{Name: who.Name, From: who.From, Scope: who.Scope}
@@ -53,11 +58,17 @@ func (a apiJobs) Submit(ctx context.Context, who auth.Actor, r v1.JobRequest) (v
 	if r.Script != nil {
 		req.Script = &job.Script{Name: r.Script.Name, Body: r.Script.Body}
 	}
+	if err := a.lead.Stands(ctx); err != nil {
+		return v1.Submission{}, err
+	}
 	sub, err := a.s.Submit(ctx, actor(who), req)
 	return submission(sub, err)
 }
 
 func (a apiJobs) Sign(ctx context.Context, who auth.Actor, id mesh.JobID, env sign.Envelope) (v1.Submission, error) {
+	if err := a.lead.Stands(ctx); err != nil {
+		return v1.Submission{}, err
+	}
 	return submission(a.s.Sign(ctx, actor(who), id, env))
 }
 
@@ -138,6 +149,9 @@ func (a apiJobs) Steer(ctx context.Context, who auth.Actor, id mesh.JobID, what 
 	}[what]
 	if steer == nil {
 		return v1.Submission{}, mesh.Errorf(mesh.Invalid, "a job cannot be steered to %q", what)
+	}
+	if err := a.lead.Stands(ctx); err != nil {
+		return v1.Submission{}, err
 	}
 	return submission(steer(ctx, actor(who), id))
 }

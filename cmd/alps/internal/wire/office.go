@@ -171,11 +171,12 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 	agents.link, err = link.New(link.Options{
 		Listener: linkListener, Name: string(self.Name), CA: s.ca.Certificate(), Certificate: s.live,
 		Revoked: registrar.IsRevoked, Enroller: registrar, Bodies: bodies{jobs}, Lead: l.index,
+		Nodes: func() int { return len(inventory.Snapshot().Nodes()) },
 		Consumers: map[frame.Kind]link.Consumer{
-			frame.Exec:  reports{jobs},
-			frame.Fact:  facts{inventory},
-			frame.Check: results{l.checks},
-			frame.Have:  haves{l.zone},
+			frame.Exec:  leading{s.lead, reports{jobs}},
+			frame.Fact:  leading{s.lead, facts{inventory}},
+			frame.Check: leading{s.lead, results{l.checks}},
+			frame.Have:  leading{s.lead, haves{l.zone}},
 		},
 		OnConnect: agents.connected, OnDisconnect: agents.disconnected,
 		OnRefused: agents.refused, OnReplaced: agents.replaced, OnTurnedAway: agents.turnedAway,
@@ -190,7 +191,7 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 	}
 	web, err := api.New(api.Options{
 		Listener: apiListener, TLS: tlsConfig, Logger: log.Named("api"), Version: s.base.Version, Cluster: cfg.Cluster,
-		Jobs: apiJobs{jobs}, Inventory: nodes{inventory}, Enrolment: enrolment{registrar}, Tokens: tokens,
+		Jobs: apiJobs{jobs, s.lead}, Inventory: nodes{inventory}, Enrolment: enrolment{registrar}, Tokens: tokens,
 		Audit: auditor{db}, Events: hub,
 		Status: &status{name: string(self.Name), started: time.Now().UTC(), inventory: inventory, agents: agents, jobs: db, loop: l},
 		Checks: states{l.checks, agents}, KV: keys{cc}, Settings: l.settings,

@@ -118,12 +118,15 @@ func (s *Server) tryAddresses(ctx context.Context) error {
 }
 
 // Run competes for the lock, and leads or stands by, until ctx ends or this
-// server cannot go on.
+// server cannot go on. The lock is given back last: when the next server
+// leads, this one does nothing any more.
 func (s *Server) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.lead.Run(gctx) })
+	lctx, release := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { return s.lead.Run(lctx) })
 	g.Go(func() error { return renewal{cfg: s.cfg, ca: s.ca, live: s.live, log: s.log.Named("tls")}.run(gctx) })
 	g.Go(func() error {
+		defer release()
 		for gctx.Err() == nil {
 			if err := s.turn(gctx); err != nil && gctx.Err() == nil {
 				return err
@@ -141,39 +144,72 @@ func (s *Server) turn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.db.Fence(ctx, term.Index); err != nil {
-		if mesh.CodeOf(err) == mesh.Conflict { // a newer term has begun.
+	tctx, end := s.termContext(ctx)
+	defer end()
+	if err := s.fence(tctx, term); err != nil {
+		if tctx.Err() != nil || mesh.CodeOf(err) == mesh.Conflict { // a newer term has begun.
 			return nil
 		}
 		return err
 	}
-	deposed := s.lead.Deposed()
-	tctx, end := context.WithCancel(ctx)
-	defer end()
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		select {
-		case <-deposed:
-			end()
-		case <-stop:
-		}
-	}()
 	s.mu.Lock()
 	o, err := newOffice(tctx, s, s.cfg)
 	s.office = o
 	s.mu.Unlock()
-	if err != nil {
-		return err
+	if err == nil {
+		err = o.run(tctx)
 	}
-	err = o.run(tctx)
 	s.mu.Lock()
 	s.office = nil
 	s.mu.Unlock()
 	if tctx.Err() != nil {
-		return nil //nolint:nilerr // it was told to end.
+		return nil // it was told to end.
 	}
 	return err
+}
+
+// termContext ends with ctx, and when another server leads. The func that
+// comes with it must be called.
+func (s *Server) termContext(ctx context.Context) (context.Context, func()) {
+	deposed := s.lead.Deposed()
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-deposed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// fenceRetry lies between two tries to begin a term in a store that does not
+// take it.
+const fenceRetry = time.Second
+
+// fence shuts the servers of earlier terms out of the store. A store that is
+// locked, as by a leader that was stopped while it wrote, is waited for: to
+// give up would leave nobody to lead.
+func (s *Server) fence(ctx context.Context, term leader.Term) error {
+	for told := false; ; {
+		err := s.db.Fence(ctx, term.Index)
+		if mesh.CodeOf(err) != mesh.Unavailable || ctx.Err() != nil {
+			return err
+		}
+		if !told {
+			told = true
+			s.log.Warn("this server leads, and waits for the store", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(fenceRetry):
+		}
+	}
 }
 
 // Reload takes over rules, receivers, policies, scripts and revocations.

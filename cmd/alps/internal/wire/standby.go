@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -20,7 +21,14 @@ const (
 	// it stands by: alone, it leads at once.
 	electionTime = time.Second
 	standbyRead  = 10 * time.Second
-	standbyStop  = 2 * time.Second
+	// standbyStop is what requests have to end in when this server is about to
+	// lead. It is spent before it does, so it is short.
+	standbyStop = 500 * time.Millisecond
+	// leaderDial is how long the leader has to take a connection, and
+	// leaderAnswer to begin an answer: a submission waits up to 5 s for Consul,
+	// and a leader that is frozen never answers.
+	leaderDial   = 3 * time.Second
+	leaderAnswer = 20 * time.Second
 )
 
 // standBy returns when this server leads. Until then it passes every request
@@ -41,7 +49,11 @@ func (s *Server) standBy(ctx context.Context) (leader.Term, error) {
 	if err != nil {
 		return leader.Term{}, errors.Join(err, l.Close())
 	}
-	conns := &http.Transport{TLSClientConfig: s.peerTLS(), ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute}
+	conns := &http.Transport{
+		TLSClientConfig: s.peerTLS(), ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
+		DialContext:         (&net.Dialer{Timeout: leaderDial}).DialContext,
+		TLSHandshakeTimeout: leaderDial, ResponseHeaderTimeout: leaderAnswer,
+	}
 	defer conns.CloseIdleConnections()
 	srv := &http.Server{
 		Handler: s.relay(conns), TLSConfig: conf, ReadHeaderTimeout: standbyRead,
@@ -51,6 +63,10 @@ func (s *Server) standBy(ctx context.Context) (leader.Term, error) {
 	go func() { served <- srv.ServeTLS(l, "", "") }()
 	who, _ := s.lead.Leader()
 	s.log.Info("standing by: another server leads", "leader", who.Name, "api", who.API)
+	if who.Name != string(s.self.Name) { // that one has the service under the same id, if it shares our Consul agent.
+		// A process of ours that was killed has left it.
+		announced{c: s.consul, log: s.log.Named("consul")}.withdraw(ctx)
+	}
 	term, err = s.lead.Await(ctx)
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), standbyStop)
 	defer done()
