@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -17,7 +15,6 @@ import (
 	"alps/mesh"
 	"alps/mesh/consul/cluster"
 	"alps/mesh/proc"
-	"alps/server/api/client"
 )
 
 // Ports of the ALPS server on its node's address.
@@ -33,7 +30,7 @@ const Subnet = "127.0.11"
 const (
 	marker       = ".alps-dev" // says that a directory is ours to empty.
 	clusterName  = "alps-dev"
-	serverName   = "server"
+	serverName   = "server" // the directory of the first server.
 	stopGrace    = 10 * time.Second
 	readyTimeout = time.Minute
 )
@@ -52,6 +49,9 @@ type Options struct {
 	Consul      string // path of a consul binary; found when empty.
 	Subnet      string
 	Datacenters []cluster.Datacenter
+	// Servers is how many ALPS servers share the store, beside as many Consul
+	// nodes of the first datacenter; zero is one.
+	Servers int
 	// ConsulConfig is laid over the configuration of every Consul node, and
 	// ConsulToken is what a Consul with ACLs is asked with until it is ready.
 	ConsulConfig map[string]any
@@ -61,6 +61,9 @@ type Options struct {
 	Prepare func(ctx context.Context, c *cluster.Cluster) error
 	// NoAgent names nodes that get no ALPS agent.
 	NoAgent []string
+	// Packs are the packs of checks that agents run. None unless they are named:
+	// what this machine is like must not decide how a test ends.
+	Packs []string
 	// Web names nodes that run the demo service; Rules is the definitions of
 	// rules, receivers and policies that the server gets, "" for none.
 	Web   []string
@@ -86,15 +89,14 @@ func Deck() []cluster.Datacenter {
 
 // Cluster is a running cluster.
 type Cluster struct {
-	o      Options
-	consul *cluster.Cluster
-	group  *proc.Group
-	server *Process
-	agents []*Process
-	client *client.Client
-	keys   keys
-	join   string
-	temp   bool
+	o       Options
+	consul  *cluster.Cluster
+	group   *proc.Group
+	servers []*server // the first one has the CA and the store.
+	agents  []*Process
+	keys    keys
+	join    string
+	temp    bool
 
 	webs    []*Web
 	stopWeb context.CancelFunc
@@ -111,6 +113,10 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	if len(o.Datacenters) == 0 {
 		o.Datacenters = Deck()
+	}
+	if o.Servers = max(1, o.Servers); o.Servers > min(MaxServers, len(o.Datacenters[0].Nodes)) {
+		return nil, mesh.Errorf(mesh.Invalid, "start a dev cluster: %d servers do not fit on %d nodes; at most %d",
+			o.Servers, len(o.Datacenters[0].Nodes), MaxServers)
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
@@ -152,7 +158,7 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 		return err
 	}
 	c.o.Progress("starting the ALPS server")
-	if err := c.startServer(ctx); err != nil {
+	if err := c.startServers(ctx); err != nil {
 		return err
 	}
 	c.o.Progress("starting the ALPS agents")
@@ -215,7 +221,11 @@ func (c *Cluster) sweep() error {
 	if n := len(ended) + len(nodes); n > 0 {
 		c.o.Progress(fmt.Sprintf("cleaned up %d processes of an earlier run", n))
 	}
-	for _, name := range []string{"consul", "server", "agent", "root", "web", "env", "join.token"} {
+	names := []string{"consul", "agent", "root", "web", "env", "join.token"}
+	for i := range MaxServers {
+		names = append(names, serverDir(i))
+	}
+	for _, name := range names {
 		if err := os.RemoveAll(c.path(name)); err != nil {
 			return fmt.Errorf("empty the directory: %w", err)
 		}
@@ -250,12 +260,6 @@ func (c *Cluster) Close() error {
 // Consul is the Consul below.
 func (c *Cluster) Consul() *cluster.Cluster { return c.consul }
 
-// Client speaks to the server as an admin.
-func (c *Cluster) Client() *client.Client { return c.client }
-
-// Server is the process of the ALPS server.
-func (c *Cluster) Server() *Process { return c.server }
-
 // Agents are the processes of the agents, in the order of the nodes.
 func (c *Cluster) Agents() []*Process { return slices.Clone(c.agents) }
 
@@ -272,8 +276,8 @@ func (c *Cluster) Agent(node string) *Process {
 // Dir is where everything lies.
 func (c *Cluster) Dir() string { return c.o.Dir }
 
-// Address is the host and port of the API.
-func (c *Cluster) Address() string { return c.serverAddr(PortAPI) }
+// Address is the host and port of the first server's API.
+func (c *Cluster) Address() string { return c.serverAddr(0, PortAPI) }
 
 // CACert is the path of the CA's certificate.
 func (c *Cluster) CACert() string { return c.path(serverName, "tls", "ca.pem") }
@@ -290,12 +294,6 @@ func (c *Cluster) Token() (string, error) {
 // EnvFile is the path of the file that a shell reads to speak to the cluster.
 func (c *Cluster) EnvFile() string { return c.path("env") }
 
-func (c *Cluster) serverNode() *cluster.Node { return c.consul.Servers(c.o.Datacenters[0].Name)[0] }
-
-func (c *Cluster) serverAddr(port int) string {
-	return net.JoinHostPort(c.serverNode().Addr, strconv.Itoa(port))
-}
-
 // writeEnv is the last step: a script may wait for the file.
 func (c *Cluster) writeEnv() error {
 	token, err := c.Token()
@@ -303,7 +301,7 @@ func (c *Cluster) writeEnv() error {
 		return err
 	}
 	text := fmt.Sprintf("export ALPS_ADDR=%s\nexport ALPS_TOKEN=%s\nexport ALPS_CACERT=%s\nexport CONSUL_HTTP_ADDR=%s\nexport PATH=%s:\"$PATH\"\n",
-		quote(c.Address()), quote(token), quote(c.CACert()), quote(c.serverNode().HTTPAddr()), quote(filepath.Dir(c.o.Alps.Path)))
+		quote(c.Address()), quote(token), quote(c.CACert()), quote(c.serverNode(0).HTTPAddr()), quote(filepath.Dir(c.o.Alps.Path)))
 	tmp := c.EnvFile() + ".tmp"
 	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write the env file: %w", err)
@@ -326,7 +324,7 @@ func (c *Cluster) Wait(ctx context.Context, told func(what string)) {
 			}
 		})
 	}
-	for _, p := range append(c.Agents(), c.server) {
+	for _, p := range append(c.Agents(), c.Servers()...) {
 		watch(p.Done(), fmt.Sprintf("the %s ended; start it again: alps %s --config %s", p.name(), p.verb, p.ConfigPath()))
 	}
 	for _, n := range c.consul.Nodes() {

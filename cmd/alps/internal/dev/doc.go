@@ -1,8 +1,9 @@
 // Package dev brings up a whole ALPS cluster on this machine: real Consul
 // processes on loopback addresses, a real `alps agent` beside each of them,
-// and a real `alps server`. `alps dev` shows it to a newcomer, the end-to-end
-// tests break it on purpose, the benchmarks measure it: all three run what
-// ships, over the same TLS, with a throw-away CA and root key.
+// and a real `alps server`, or several of which one leads. `alps dev` shows it
+// to a newcomer, the end-to-end tests break it on purpose, the benchmarks
+// measure it: all of them run what ships, over the same TLS, with a throw-away
+// CA and root key.
 //
 //	c, err := dev.Start(ctx, dev.Options{Alps: dev.Program{Path: "bin/alps"}})
 //	defer c.Close()
@@ -12,7 +13,8 @@
 // Everything lies under one directory, which is emptied by the next start:
 //
 //	consul/<node>/   data, configuration and log of Consul
-//	server/          data, configuration and log of the ALPS server
+//	server/          data, configuration and log of the first ALPS server
+//	server2/ …       the same of those that share its store, CA, keys and rules
 //	agent/<node>/    the same of each agent
 //	root/            the root key, the server's key and its grant
 //	env              what a shell needs to speak to it: `. DIR/env`

@@ -2,13 +2,16 @@ package dev
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,7 +21,6 @@ import (
 	"alps/mesh/proc"
 	"alps/mesh/sign"
 	"alps/scripts"
-	"alps/server/api/client"
 	v1 "alps/server/api/v1"
 )
 
@@ -64,36 +66,6 @@ func (c *Cluster) writeTrust(now time.Time) error {
 	)
 }
 
-func (c *Cluster) startServer(ctx context.Context) error {
-	if err := c.writeTrust(time.Now()); err != nil {
-		return err
-	}
-	if err := c.writeRules(); err != nil {
-		return err
-	}
-	hcl := fmt.Sprintf(`data_dir = %q
-cluster  = %q
-consul { address = %q }
-api { listen = %q }
-link { listen = %q }
-keys {
-  root       = %q
-  server_key = %q
-  grant      = %q
-}
-`, c.path(serverName), clusterName, c.serverNode().HTTPAddr(), c.serverAddr(PortAPI), c.serverAddr(PortLink),
-		c.path("root", "root.pub"), c.path("root", "server.key"), c.path("root", "server.grant"))
-	p, err := c.newProcess("", serverName, hcl)
-	if err != nil {
-		return err
-	}
-	c.server = p
-	if err := p.Start(); err != nil {
-		return err
-	}
-	return c.awaitServer(ctx)
-}
-
 // writeRules puts the scripts of the library and the rules where the server
 // looks for them.
 func (c *Cluster) writeRules() error {
@@ -110,30 +82,8 @@ func (c *Cluster) writeRules() error {
 	return os.WriteFile(filepath.Join(dir, "rules.hcl"), []byte(c.o.Rules(c)), 0o600)
 }
 
-// awaitServer returns when the server answers as itself to its first token.
-func (c *Cluster) awaitServer(ctx context.Context) error {
-	return c.await(ctx, c.server, "the server answers", func(ctx context.Context) error {
-		if c.client == nil {
-			token, err := c.Token()
-			if err != nil {
-				return err
-			}
-			ca, err := os.ReadFile(c.CACert())
-			if err != nil {
-				return err
-			}
-			c.client, err = client.New(client.Options{Address: c.Address(), Token: token, CAPEM: ca})
-			if err != nil {
-				return err
-			}
-		}
-		_, err := c.client.Status(ctx)
-		return err
-	})
-}
-
 func (c *Cluster) startAgents(ctx context.Context) error {
-	token, err := c.client.CreateJoinToken(ctx, v1.JoinTokenRequest{Reusable: true, TTL: 24 * 3600})
+	token, err := c.Client().CreateJoinToken(ctx, v1.JoinTokenRequest{Reusable: true, TTL: 24 * 3600})
 	if err != nil {
 		return fmt.Errorf("make a join token: %w", err)
 	}
@@ -159,14 +109,15 @@ func (c *Cluster) addAgent(n *cluster.Node) error {
 consul { address = %q }
 join {
   token_file = %q
-  servers    = [%q]
+  servers    = [%s]
 }
 dns {
   listen  = %q
-  domains = ["%s"]
+  domains = [%s]
 }
-`, c.path("agent", n.Name), n.HTTPAddr(), c.path("join.token"), c.serverAddr(PortLink), DNSAddr(n), strings.Join(Domains(), `", "`))
-	p, err := c.newProcess(n.Name, "agent", hcl)
+check { packs = [%s] }
+`, c.path("agent", n.Name), n.HTTPAddr(), c.path("join.token"), c.linkAddrs(), DNSAddr(n), quoted(Domains()), quoted(c.o.Packs))
+	p, err := c.newProcess(&Process{c: c, node: n.Name, verb: "agent", dir: c.path("agent", n.Name)}, hcl)
 	if err != nil {
 		return err
 	}
@@ -178,8 +129,8 @@ dns {
 // node.
 func (c *Cluster) AwaitLinked(ctx context.Context, names ...string) error {
 	what := "the agents are linked: " + strings.Join(names, ", ")
-	return c.await(ctx, c.server, what, func(ctx context.Context) error {
-		list, err := c.client.Nodes(ctx, v1.NodeFilter{Query: "agent=linked", Limit: len(names) + len(c.agents)})
+	return c.await(ctx, nil, what, func(ctx context.Context) error {
+		list, err := c.Client().Nodes(ctx, v1.NodeFilter{Query: "agent=linked", Limit: len(names) + len(c.agents)})
 		if err != nil {
 			return err
 		}
@@ -198,8 +149,8 @@ func (c *Cluster) AwaitLinked(ctx context.Context, names ...string) error {
 // permanent ends a wait at once.
 type permanent struct{ error }
 
-// await polls until ok returns nil, the process ends, or it has taken too
-// long.
+// await polls until ok returns nil, the process ends (every server, if it is
+// nil), or it has taken too long.
 func (c *Cluster) await(ctx context.Context, p *Process, what string, ok func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -213,7 +164,7 @@ func (c *Cluster) await(ctx context.Context, p *Process, what string, ok func(co
 		if p, ok := errors.AsType[permanent](err); ok {
 			return p.error
 		}
-		if p.exited() {
+		if p := cmp.Or(p, c.deadServers()); p != nil && p.exited() {
 			return p.diagnose()
 		}
 		select {
@@ -228,21 +179,22 @@ func (c *Cluster) await(ctx context.Context, p *Process, what string, ok func(co
 // however often it is started.
 type Process struct {
 	c       *Cluster
-	node    string // empty for the server.
+	node    string // empty for a server.
 	verb    string
+	label   string // of a server that is not the first.
 	dir     string
 	running *proc.Process
+	frozen  atomic.Bool
 }
 
-func (c *Cluster) newProcess(node, verb, hcl string) (*Process, error) {
-	dir := c.path(verb, node)
+// newProcess writes the configuration of p and returns p.
+func (c *Cluster) newProcess(p *Process, hcl string) (*Process, error) {
 	if c.o.Configure != nil {
-		hcl = c.o.Configure(node, hcl)
+		hcl = c.o.Configure(p.node, hcl)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}
-	p := &Process{c: c, node: node, verb: verb, dir: dir}
 	if err := os.WriteFile(p.ConfigPath(), []byte(hcl), 0o600); err != nil {
 		return nil, fmt.Errorf("write a config: %w", err)
 	}
@@ -252,12 +204,12 @@ func (c *Cluster) newProcess(node, verb, hcl string) (*Process, error) {
 // name is how people call the process.
 func (p *Process) name() string {
 	if p.node == "" {
-		return p.verb
+		return cmp.Or(p.label, p.verb)
 	}
 	return p.verb + " of " + p.node
 }
 
-// Node is the name of the node that an agent lives on, empty for the server.
+// Node is the name of the node that an agent lives on, empty for a server.
 func (p *Process) Node() string { return p.node }
 
 // Dir is the data directory.
@@ -280,6 +232,7 @@ func (p *Process) Start() error {
 		return fmt.Errorf("start alps %s: %w", name, err)
 	}
 	p.running = running
+	p.frozen.Store(false)
 	return nil
 }
 
@@ -293,10 +246,16 @@ func (p *Process) Stop() { p.running.Stop() }
 func (p *Process) Signal(sig syscall.Signal) error { return p.running.Signal(sig) }
 
 // Freeze stops the process where it stands; Thaw lets it go on.
-func (p *Process) Freeze() error { return p.running.Freeze() }
+func (p *Process) Freeze() error {
+	p.frozen.Store(true)
+	return p.running.Freeze()
+}
 
 // Thaw lets a frozen process go on. A second time does no harm.
-func (p *Process) Thaw() error { return p.running.Thaw() }
+func (p *Process) Thaw() error {
+	p.frozen.Store(false)
+	return p.running.Thaw()
+}
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.running.Done() }
@@ -317,3 +276,12 @@ func trim(b []byte) string { return string(bytes.TrimSpace(b)) }
 
 // quote makes s one word for a POSIX shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// quoted is a list of strings as HCL has it, without its brackets.
+func quoted(list []string) string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = strconv.Quote(v)
+	}
+	return strings.Join(out, ", ")
+}
