@@ -33,6 +33,7 @@ func benches() []bench {
 		{"agent", "an idle agent", benchAgent},
 		{"link", "1,000 agents on one server", benchLink},
 		{"dns", "names on one core, beside Consul", benchDNS},
+		{"loop", "from a fault to DNS and to a webhook", benchLoop},
 	}
 }
 
@@ -52,6 +53,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if len(args) == 1 && args[0] == dnsVerb {
 		return serveDNS(ctx, os.Stdin, os.Stdout)
+	}
+	if len(args) == 2 && args[0] == shopVerb {
+		return serveShop(ctx, args[1], os.Stdin, os.Stdout)
 	}
 	alps, err := filepath.Abs(filepath.Join("bin", "alps"))
 	if err != nil {
