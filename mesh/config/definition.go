@@ -191,12 +191,12 @@ func (d *definer) add(b *block, key, message, hint string) {
 	d.errors = append(d.errors, e)
 }
 
-// failed is the error of everything that was found, or nil.
-func (d *definer) failed() error {
+// failed is the error of everything that was found in what was read, or nil.
+func (d *definer) failed(what string) error {
 	if len(d.errors) == 0 {
 		return nil
 	}
 	sortErrors(d.sources, d.errors)
-	return mesh.Errorf(mesh.Invalid, "read definitions:\n%w", d.errors).
+	return mesh.Errorf(mesh.Invalid, "read %s:\n%w", what, d.errors).
 		WithHint("every definition is explained in docs/definitions.md")
 }

@@ -48,6 +48,11 @@ func keysOf(kind string) *keys {
 		k.schema = schemaUnder(&receiverKeys{}, kind)
 	case kindPolicy:
 		k.schema = schemaUnder(&policyKeys{}, kind)
+	case kindManifest:
+		k.schema = schemaUnder(&manifestKeys{}, kind)
+		k.nested = []string{kindParameter}
+	case kindParameter:
+		k.schema = schemaUnder(&parameterKeys{}, kind)
 	}
 	return k
 }

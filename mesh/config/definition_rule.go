@@ -186,7 +186,7 @@ func decodeRules(sources []*source) (*Rules, error) {
 			d.addPolicy(r, b)
 		}
 	}
-	if err := d.failed(); err != nil {
+	if err := d.failed("definitions"); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -209,11 +209,16 @@ var definitionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 func (f *filled) checkNamed(name string) {
 	switch {
 	case name == "":
-		f.add(f.block.kind, f.block.kind+" has no name")
-		f.hint("write %s", f.block.src.labelText(f.block.kind, "name"))
+		f.nameless()
 	case !definitionName.MatchString(name):
 		f.bad("name", "%q is not a name: want at most 128 letters, digits, dots, dashes and underscores, a letter or a digit first", clip(name))
 	}
+}
+
+// nameless reports that nothing says what the block is called.
+func (f *filled) nameless() {
+	f.add(f.block.kind, f.block.kind+" has no name")
+	f.hint("write %s", f.block.src.labelText(f.block.kind, "name"))
 }
 
 func (d *definer) addRule(r *Rules, b *block) {
@@ -360,13 +365,18 @@ func (d *definer) addPolicy(r *Rules, b *block) {
 	if slices.ContainsFunc(p.Args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
 		f.bad("args", "an argument has a NUL in it")
 	}
-	if f.has("run_as") && (badText(p.RunAs) != "" || strings.ContainsAny(p.RunAs, " :/")) {
-		f.bad("run_as", "%q is not a user", clip(p.RunAs))
-	}
+	f.checkUser(p.RunAs)
 	f.checkTarget(p.Target)
 	f.checkNotify(p.Notify)
 	if f.done() {
 		r.Policies = append(r.Policies, p)
+	}
+}
+
+// checkUser wants the name of a user in run_as.
+func (f *filled) checkUser(name string) {
+	if f.has("run_as") && (badText(name) != "" || strings.ContainsAny(name, " :/")) {
+		f.bad("run_as", "%q is not a user", clip(name))
 	}
 }
 
@@ -383,8 +393,10 @@ func clip(s string) string {
 func DescribeDefinitions() []Key {
 	check, service, rule := defaultCheckKeys(), defaultServiceKeys(), defaultRuleKeys()
 	receiver, policy := defaultReceiverKeys(), defaultPolicyKeys()
+	manifest, parameter := defaultManifestKeys(), defaultParameterKeys()
 	return slices.Concat(
 		describe(schemaUnder(&check, kindCheck)), describe(schemaUnder(&service, kindService)),
 		describe(schemaUnder(&rule, kindRule)), describe(schemaUnder(&receiver, kindReceiver)),
-		describe(schemaUnder(&policy, kindPolicy)))
+		describe(schemaUnder(&policy, kindPolicy)),
+		describe(schemaUnder(&manifest, kindManifest)), describe(schemaUnder(&parameter, kindParameter)))
 }

@@ -14,11 +14,13 @@ import (
 
 // The kinds of definitions.
 const (
-	kindService  = "service"
-	kindCheck    = "check"
-	kindRule     = "rule"
-	kindReceiver = "receiver"
-	kindPolicy   = "policy"
+	kindService   = "service"
+	kindCheck     = "check"
+	kindRule      = "rule"
+	kindReceiver  = "receiver"
+	kindPolicy    = "policy"
+	kindManifest  = "manifest"
+	kindParameter = "parameter"
 )
 
 // serviceKeys is a service that the agent registers in Consul, with the checks
@@ -64,7 +66,7 @@ func decodeChecks(sources []*source) (*Checks, error) {
 		}
 	})
 	d.checkServices(refs)
-	if err := d.failed(); err != nil {
+	if err := d.failed("definitions"); err != nil {
 		return nil, err
 	}
 	c.Ignored = d.ignored

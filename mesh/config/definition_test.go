@@ -6,17 +6,26 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"alps/mesh"
 )
 
-// TestDefinitions loads every testdata/{checks,rules}/*.txtar as TestCases does.
+// TestDefinitions loads every testdata/{checks,rules,manifest}/*.txtar as
+// TestCases does.
 func TestDefinitions(t *testing.T) {
 	loaders := map[string]func(path string) (any, error){
 		"checks": func(path string) (any, error) { return LoadChecks(path) },
 		"rules":  func(path string) (any, error) { return LoadRules(path) },
+		"manifest": func(path string) (any, error) {
+			src, err := os.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			return ParseManifest(path, src)
+		},
 	}
 	for kind, load := range loaders {
 		cases, err := filepath.Glob(filepath.Join("testdata", kind, "*.txtar"))
@@ -106,7 +115,7 @@ func TestErrorsDoNotShowSecrets(t *testing.T) {
 	}
 }
 
-// FuzzChecks and FuzzRules look for panics, and for results that break what the
+// FuzzChecks, FuzzRules and FuzzManifest look for panics, and for results that break what the
 // documentation promises.
 func FuzzChecks(f *testing.F) {
 	addCases(f, "checks")
@@ -165,6 +174,35 @@ func FuzzRules(f *testing.F) {
 			if !rules[p.Rule] || p.Timeout <= 0 || p.PerHour < 1 || p.Storm < 2 || p.Failures < 1 {
 				t.Errorf("not complete: %+v", p)
 			}
+		}
+	})
+}
+
+func FuzzManifest(f *testing.F) {
+	addCases(f, "manifest")
+	f.Fuzz(func(t *testing.T, name string, src []byte) {
+		got, err := ParseManifest(name, src)
+		if err != nil {
+			if got != nil || err.Error() == "" || mesh.CodeOf(err) != mesh.Invalid {
+				t.Errorf("ParseManifest: %v, %v", got, err)
+			}
+			return
+		}
+		blank := func(s string) bool { return strings.TrimSpace(s) == "" }
+		if blank(got.Description) || blank(got.Changes) || got.Timeout < time.Second || got.Timeout > time.Hour {
+			t.Errorf("not complete: %+v", got)
+		}
+		names := make(map[string]bool)
+		for i, p := range got.Parameters {
+			switch {
+			case !parameterName.MatchString(p.Name) || blank(p.Description):
+				t.Errorf("not complete: %+v", p)
+			case names[p.Name]:
+				t.Errorf("two parameters are called %q", p.Name)
+			case i > 0 && p.Required && !got.Parameters[i-1].Required:
+				t.Errorf("%q is required and stands behind one that is not", p.Name)
+			}
+			names[p.Name] = true
 		}
 	})
 }

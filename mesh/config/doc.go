@@ -33,7 +33,9 @@
 //	         definition_tree.go    definition_fill.go  definition_<noun>.go
 //
 // They are as strict, with one exception: keys that Consul's definitions have
-// and ALPS has no use for are taken and told of in Checks.Ignored.
+// and ALPS has no use for are taken and told of in Checks.Ignored. The manifest
+// of a script of the library is read in the same way, by ParseManifest: one file,
+// whose keys stand at its top, becomes a Manifest.
 //
 // Loading reads the named files and nothing else. Validate looks at values
 // only: whether a path exists or a port is free is found out by whoever uses

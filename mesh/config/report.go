@@ -65,6 +65,7 @@ func (r *report) distinct(key string, list []string, what string) {
 func (r *report) checkTags(f *field) {
 	if f.required && f.value.IsZero() {
 		r.add(f.path, f.path+" is missing")
+		return
 	}
 	switch v := f.value.Interface().(type) {
 	case string:

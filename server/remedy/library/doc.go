@@ -8,8 +8,8 @@
 //	lib, err := library.Load("/etc/alps/scripts")
 //	script, err := lib.Script("restart-web")
 //
-// A manifest holds texts, true or false, and one block for each parameter, in
-// the order in which the script takes them:
+// What a manifest may say is a matter of mesh/config, which reads it as every
+// other definition, from HCL or from its JSON twin manifest.json:
 //
 //	description = "Restarts the service web on the node."
 //	changes     = "The process is ended and started again."
@@ -21,11 +21,10 @@
 //	  required    = false
 //	}
 //
-// That is the part of HCL that it may use: no expressions, no templates, no
-// here-documents. description, changes and timeout are required. Reading is
-// strict: what is not known, or stands twice, is an error with its line.
+// This package owns the rest: which directories are scripts, how large and of
+// which mode their files may be, and whether the arguments of a policy fit.
 //
 // What was read is kept in memory: a file that changes later changes nothing
 // until the next Load, so that a run of a policy is what was looked at when the
-// policy was loaded. The package imports mesh and the standard library.
+// policy was loaded. The package imports mesh and mesh/config.
 package library

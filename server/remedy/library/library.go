@@ -9,15 +9,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"alps/mesh"
+	"alps/mesh/config"
 )
 
 // The files of a script.
 const (
 	runFile      = "run"
 	manifestFile = "manifest.hcl"
+	manifestJSON = "manifest.json" // a program may rather write this one.
 	// maxManifest is far above any real one.
 	maxManifest = 64 << 10
 )
@@ -31,23 +32,10 @@ type Script struct {
 }
 
 // Manifest is what a script says of itself.
-type Manifest struct {
-	Description string
-	Changes     string // what it changes on the node.
-	// Timeout is how long it may need: a policy may give it more, not less.
-	// RunAs is the user that it wants to be, empty for the agent's; a policy
-	// that names another wins.
-	Timeout    time.Duration
-	RunAs      string
-	Parameters []Parameter // in the order of the arguments.
-}
+type Manifest config.Manifest
 
 // Parameter is one argument of a script.
-type Parameter struct {
-	Name        string
-	Description string
-	Required    bool
-}
+type Parameter = config.Parameter
 
 // CheckArgs says whether the script takes these arguments.
 func (m *Manifest) CheckArgs(args []string) error {
@@ -123,17 +111,33 @@ func load(at string) (Script, error) {
 	if err != nil {
 		return s, err
 	}
-	manifest := filepath.Join(at, manifestFile)
-	src, _, err := read(manifest, maxManifest)
+	path, err := manifestOf(at)
 	if err != nil {
 		return s, err
 	}
-	m, err := ParseManifest(src)
+	src, _, err := read(path, maxManifest)
 	if err != nil {
-		return s, fmt.Errorf("%s:%w", manifest, err)
+		return s, err
 	}
-	s.Body, s.Digest, s.Manifest = body, mesh.Digest(body), m
+	m, err := config.ParseManifest(path, src)
+	if err != nil {
+		return s, err
+	}
+	s.Body, s.Digest, s.Manifest = body, mesh.Digest(body), Manifest(*m)
 	return s, nil
+}
+
+// manifestOf is the path of the manifest in the directory at. Two of them could
+// say different things.
+func manifestOf(at string) (string, error) {
+	native, twin := filepath.Join(at, manifestFile), filepath.Join(at, manifestJSON)
+	if _, err := os.Lstat(twin); err != nil {
+		return native, nil //nolint:nilerr // reading the other says what is wrong.
+	}
+	if _, err := os.Lstat(native); err == nil {
+		return "", fmt.Errorf("there are both %s and %s: keep one of them", native, manifestJSON)
+	}
+	return twin, nil
 }
 
 // program reads what will be run on nodes.

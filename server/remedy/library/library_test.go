@@ -85,6 +85,25 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestLoadJSON(t *testing.T) {
+	dir := t.TempDir()
+	at := script(t, dir, "clean-tmp")
+	remove(t, at, "manifest.hcl")
+	write(t, at+"/manifest.json", `{"description": "d", "changes": "c", "timeout": "2s", "parameter": {"days": {"description": "p"}}}`, 0o644)
+	l, err := library.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.Script("clean-tmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := library.Manifest{Description: "d", Changes: "c", Timeout: 2 * time.Second, Parameters: []library.Parameter{{Name: "days", Description: "p"}}}
+	if diff := cmp.Diff(want, got.Manifest); diff != "" {
+		t.Errorf("manifest (-want +got):\n%s", diff)
+	}
+}
+
 func TestLoadNothing(t *testing.T) {
 	l, err := library.Load(filepath.Join(t.TempDir(), "none"))
 	if err != nil || len(l.Scripts()) != 0 {
@@ -110,7 +129,8 @@ func TestLoadErrors(t *testing.T) {
 		"empty":          {func(t *testing.T, at string) { write(t, at+"/run", "", 0o755) }, "is empty"},
 		"too large":      {func(t *testing.T, at string) { write(t, at+"/run", strings.Repeat("x", mesh.MaxScript+1), 0o755) }, "has 1048577 bytes"},
 		"a directory":    {func(t *testing.T, at string) { remove(t, at, "run"); mkdir(t, at+"/run") }, "not a regular file"},
-		"a bad manifest": {func(t *testing.T, at string) { write(t, at+"/manifest.hcl", "timeout = 3\n", 0o644) }, "manifest.hcl:1: want a text in quotes, got \"3\""},
+		"a bad manifest": {func(t *testing.T, at string) { write(t, at+"/manifest.hcl", "timeout = 3\n", 0o644) }, "manifest.hcl:1: manifest.timeout: want a duration "},
+		"two manifests":  {func(t *testing.T, at string) { write(t, at+"/manifest.json", "{}", 0o644) }, "keep one of them"},
 		"long manifest":  {func(t *testing.T, at string) { write(t, at+"/manifest.hcl", strings.Repeat("#", 1<<17), 0o644) }, "at most 65536"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,44 +167,6 @@ func mkdir(t *testing.T, path string) {
 	}
 }
 
-func TestManifestErrors(t *testing.T) {
-	const good = "description = \"d\"\nchanges = \"c\"\ntimeout = \"30s\"\n"
-	for name, tt := range map[string]struct{ src, want string }{
-		"empty":                  {"", "1: description is missing"},
-		"no changes":             {"description = \"d\"\ntimeout = \"1s\"\n", "changes is missing"},
-		"blank":                  {"description = \" \"\n", "1: description is empty"},
-		"unknown key":            {good + "timeuot = \"1s\"\n", `4: unknown key "timeuot"`},
-		"twice":                  {good + "timeout = \"1s\"\n", "4: timeout is given twice"},
-		"no duration":            {"timeout = \"soon\"\n", `1: timeout: want a duration`},
-		"too short":              {"timeout = \"1ms\"\n", "between 1s and 1h0m0s"},
-		"too long":               {"timeout = \"2h\"\n", "between 1s and 1h0m0s"},
-		"two on a line":          {"description = \"d\" changes = \"c\"\n", `1: want the end of the line, got "changes"`},
-		"no value":               {"description\n", "want =, got the end of the line"},
-		"a template":             {"description = \"${x}\"\n", "templates"},
-		"an escape of Go":        {`description = "\x41"` + "\n", "the escapes are"},
-		"an open text":           {"description = \"d\n", "literal not terminated"},
-		"parameter twice":        {good + "parameter \"a\" { description = \"d\" }\nparameter \"a\" { description = \"d\" }\n", `5: parameter "a" is given twice`},
-		"parameter, odd name":    {good + "parameter \"A b\" { description = \"d\" }\n", "lower-case letters"},
-		"parameter, no name":     {good + "parameter { }\n", "want the parameter's name in quotes"},
-		"parameter, nothing":     {good + "parameter \"a\" {}\n", "description is missing"},
-		"parameter, odd key":     {good + "parameter \"a\" {\n default = \"x\"\n}\n", `5: unknown key "default" of a parameter`},
-		"parameter, key twice":   {good + "parameter \"a\" {\n required = true\n required = true\n}\n", "6: required is given twice"},
-		"parameter, no truth":    {good + "parameter \"a\" { required = maybe }\n", "want true or false"},
-		"parameter not closed":   {good + "parameter \"a\" {\n description = \"d\"\n", "want }, got the end of the file"},
-		"required behind others": {good + "parameter \"a\" { description = \"d\" }\nparameter \"b\" {\n description = \"d\"\n required = true\n}\n", "is required and stands behind one that is not"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := library.ParseManifest([]byte(tt.src))
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("error %v, want %q", err, tt.want)
-			}
-			if diff := cmp.Diff(library.Manifest{}, got); err != nil && diff != "" {
-				t.Errorf("half of a manifest:\n%s", diff)
-			}
-		})
-	}
-}
-
 func TestCheckArgs(t *testing.T) {
 	m := library.Manifest{Parameters: []library.Parameter{{Name: "a", Description: "what to do", Required: true}, {Name: "b"}}}
 	for name, tt := range map[string]struct {
@@ -202,24 +184,4 @@ func TestCheckArgs(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}
-}
-
-func FuzzParseManifest(f *testing.F) {
-	f.Add([]byte(manifest))
-	f.Add([]byte("description = \"d\" # c\nparameter \"a\" { required = true }"))
-	f.Add([]byte("timeout = \"\\u00e9\"\r\n/*"))
-	f.Fuzz(func(t *testing.T, src []byte) {
-		m, err := library.ParseManifest(src)
-		if err != nil {
-			return
-		}
-		if strings.TrimSpace(m.Description) == "" || strings.TrimSpace(m.Changes) == "" || m.Timeout < time.Second || m.Timeout > time.Hour {
-			t.Errorf("%q was taken as %+v", src, m)
-		}
-		for _, p := range m.Parameters {
-			if p.Name == "" || p.Description == "" {
-				t.Errorf("%q has a parameter %+v", src, p)
-			}
-		}
-	})
 }

@@ -37,13 +37,16 @@ var sample = regexp.MustCompile("(?s)```hcl\n(.*?)```")
 
 func TestTheExamplesLoad(t *testing.T) {
 	examples := sample.FindAllStringSubmatch(definitionsIntro, -1)
-	if len(examples) != 2 {
-		t.Fatalf("got %d examples, want 2", len(examples))
+	if len(examples) != 3 {
+		t.Fatalf("got %d examples, want 3", len(examples))
 	}
 	if _, err := config.ParseChecks("example.hcl", []byte(examples[0][1])); err != nil {
 		t.Error(err)
 	}
 	if _, err := config.ParseRules("example.hcl", []byte(examples[1][1])); err != nil {
+		t.Error(err)
+	}
+	if _, err := config.ParseManifest("example.hcl", []byte(examples[2][1])); err != nil {
 		t.Error(err)
 	}
 	for _, line := range strings.Split(examples[1][1], "policy ")[1:] {
