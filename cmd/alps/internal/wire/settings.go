@@ -116,7 +116,7 @@ func (s *settings) tell(ctx context.Context, id mesh.NodeID) {
 func (s *settings) config(id mesh.NodeID) AgentConfig {
 	c := AgentConfig{Revoked: s.agents.trust.revocations()}
 	if n, ok := s.agents.inventory.Node(string(id)); ok && s.s.Ready() {
-		list := s.s.For(n)
+		list := append([]mesh.Setting{}, s.s.For(n)...) // none is a list too: null would say nothing.
 		c.Settings = &list
 	}
 	return c
