@@ -194,7 +194,7 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 		Jobs: apiJobs{jobs, s.lead}, Inventory: nodes{inventory}, Enrolment: enrolment{registrar}, Tokens: tokens,
 		Audit: auditor{db}, Events: hub,
 		Status: &status{name: string(self.Name), started: time.Now().UTC(), inventory: inventory, agents: agents, jobs: db, loop: l},
-		Checks: states{l.checks, agents}, KV: keys{cc}, Settings: l.settings,
+		Checks: states{l.checks, agents}, KV: keys{cc, hub}, Settings: l.settings,
 		Consul:    pages{c: cc, inventory: inventory, lock: cfg.Leader.Key},
 		Incidents: incidents{o.alerts, o.receivers}, Remedies: remedies{o.remedy},
 		UI: ui.Handler(),

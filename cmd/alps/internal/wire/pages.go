@@ -10,6 +10,7 @@ import (
 	"alps/mesh/consul"
 	v1 "alps/server/api/v1"
 	"alps/server/cmdb"
+	"alps/server/stream"
 )
 
 // pages is api.Consul: what the browser shows of Consul and of nothing else.
@@ -116,8 +117,11 @@ func (p pages) Names(service, dc string) []string {
 	return out
 }
 
-// keys is api.KV.
-type keys struct{ c *consul.Client }
+// keys is api.KV. Whoever watches is told of what was changed through it.
+type keys struct {
+	c   *consul.Client
+	hub *stream.Hub
+}
 
 func (k keys) Keys(ctx context.Context, dc, prefix string) ([]string, error) {
 	list, _, err := k.c.In(dc).KeysBelow(ctx, prefix, "/", consul.Query{})
@@ -137,15 +141,19 @@ func (k keys) Get(ctx context.Context, dc, key string) (v1.KVPair, error) {
 }
 
 func (k keys) Put(ctx context.Context, dc, key string, w v1.KVWrite) (v1.KVPair, error) {
-	c := k.c.In(dc)
-	if err := c.CAS(ctx, key, w.Value, w.Index); err != nil {
+	pairs, err := k.c.In(dc).Txn(ctx, []consul.Op{{Verb: consul.OpCAS, Key: key, Value: w.Value, Index: w.Index}})
+	if err != nil {
 		return v1.KVPair{}, err
 	}
-	p, err := k.Get(ctx, dc, key)
-	p.Value = nil
-	return p, err
+	k.hub.Publish(stream.Event{Topic: "kv", Type: "put"})
+	p := pairs[0] // a CAS that was done gives one.
+	return v1.KVPair{Key: p.Key, Index: p.ModifyIndex, Created: p.CreateIndex, Session: p.Session}, nil
 }
 
 func (k keys) Delete(ctx context.Context, dc, key string, index uint64) error {
-	return k.c.In(dc).DeleteCAS(ctx, key, index)
+	err := k.c.In(dc).DeleteCAS(ctx, key, index)
+	if err == nil {
+		k.hub.Publish(stream.Event{Topic: "kv", Type: "deleted"})
+	}
+	return err
 }
