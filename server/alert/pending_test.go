@@ -1,6 +1,7 @@
 package alert_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -45,4 +46,24 @@ func TestPending(t *testing.T) {
 			t.Errorf("%d are pending of those that were not opened since now, want 1", got)
 		}
 	}, slow)
+}
+
+// TestAGoodResultThatCameBeforeTheDecision has a check fail and recover before
+// the engine gets to it: the incident is opened, and closed again at once.
+func TestAGoodResultThatCameBeforeTheDecision(t *testing.T) {
+	bubble(t, func(r *rig) {
+		bad := state("n1", "web", mesh.HealthCritical)
+		pass(time.Millisecond)
+		good := state("n1", "web", mesh.HealthPassing)
+		r.checks.mu.Lock()
+		r.checks.states[[2]string{"n1", "web"}] = good
+		r.checks.mu.Unlock()
+		r.engine.Observe(bad)
+		r.engine.Observe(good)
+		pass(time.Second)
+		r.only(mesh.IncidentClosed)
+		if got, want := r.told(), []string{"firing ops", "resolved ops"}; !slices.Equal(got, want) {
+			t.Errorf("told %v, want %v", got, want)
+		}
+	}, webDown)
 }

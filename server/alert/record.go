@@ -23,8 +23,8 @@ type Record struct {
 	// CheckID is the check that the incident follows; Check is empty where it
 	// is about the node or the site.
 	CheckID string `json:"check_id,omitempty"`
-	// Fired is when it was last opened: only a result that came later closes
-	// it.
+	// Fired is when it was last opened, or what opened it was received: only a
+	// result that came later closes it.
 	Fired time.Time `json:"fired,omitzero"`
 	// Muted: a person has closed it while its check was bad, and the check has
 	// not been good since.

@@ -66,6 +66,15 @@ func (l *look) held() time.Duration {
 	return max(0, l.now.Sub(s.Since))
 }
 
+// fired is when what opens an incident was received: a good result may have
+// come since, and be decided on next.
+func (l *look) fired() time.Time {
+	if at := l.state.Received; !at.IsZero() && at.Before(l.now) {
+		return at
+	}
+	return l.now
+}
+
 // began is when the check turned bad, by its node's clock.
 func (l *look) began() time.Time {
 	for _, t := range []time.Time{l.state.Result.HardSince, l.state.Since, l.state.Received} {
@@ -128,6 +137,7 @@ func (o *outcome) consider(known bool, l *look) {
 			o.Record.Health, o.Record.Output = l.state.Status, l.state.Result.Output
 			o.refresh(l)
 			o.reopened(l.now, self, describe(&l.state), l.rule.Notify)
+			o.Record.Fired = l.fired()
 			if l.state.Result.Flapping {
 				o.flap(l)
 			}
@@ -146,7 +156,7 @@ func (o *outcome) opened(l *look) {
 			ID: mesh.NewIncidentID(), Rule: r.Name, DC: s.DC, Node: s.Node, Service: s.Result.Service,
 			Status: mesh.IncidentOpen, Health: s.Status, Output: s.Result.Output, Began: l.began(), Opened: now,
 		},
-		CheckID: s.Result.Check, Fired: l.now, seen: s.Received,
+		CheckID: s.Result.Check, Fired: l.fired(), seen: s.Received,
 	}
 	if !ofNode(s.Result.Check) && r.Name != RuleConsulUnavailable {
 		o.Record.Check = s.Result.Check
