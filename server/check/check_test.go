@@ -136,6 +136,16 @@ func TestBelief(t *testing.T) {
 			{"TTL expired means what it says", list(mesh.Node{Name: web, DC: dc, Checks: []mesh.Check{cc("web", critical, expired)}}), "critical by catalog"},
 			{"unknown as the catalog spells it", list(mesh.Node{Name: web, DC: dc, Checks: []mesh.Check{cc("web", warning, mesh.UnknownOutput+"x")}}), "unknown by catalog"},
 		},
+		"an agent registers before it is known": {
+			{"listed as registered", list(mesh.Node{Name: web, DC: dc, Checks: []mesh.Check{cc("web", critical, "")}}), "nothing"},
+			{"known, and it has not run yet", list(machine(cc("web", critical, ""))), "nothing"},
+			{"the time without an agent", wait(11 * time.Second), "nothing"},
+			{"first report", fullOf(passing), "passing by link"},
+		},
+		"registered without agent, and never run": {
+			{"listed", list(mesh.Node{Name: web, DC: dc, Checks: []mesh.Check{cc("web", critical, "")}}), "nothing"},
+			{"long enough", wait(11 * time.Second), "critical by catalog"},
+		},
 		"an agent of another datacenter's servers": {
 			{"listed", list(mesh.Node{Name: web, DC: dc, Status: mesh.MemberAlive, Checks: []mesh.Check{cc(mesh.AgentCheck, passing, ""), ok}}), "passing by catalog"},
 			{"its agent dies", list(mesh.Node{Name: web, DC: dc, Status: mesh.MemberAlive, Checks: []mesh.Check{cc(mesh.AgentCheck, critical, expired), ok}}), "passing by catalog"},
@@ -451,7 +461,7 @@ func TestList(t *testing.T) {
 		r := start(t)
 		var nodes []mesh.Node
 		for _, name := range []mesh.NodeName{"n-b", "n-a", "n-c"} {
-			nodes = append(nodes, mesh.Node{Name: name, DC: dc, Checks: []mesh.Check{cc("x/1", passing, ""), cc("x/2", critical, "")}})
+			nodes = append(nodes, mesh.Node{Name: name, DC: dc, Checks: []mesh.Check{cc("x/1", passing, ""), cc("x/2", critical, "bad")}})
 		}
 		nodes = append(nodes, mesh.Node{Name: "n-a", DC: "aa", Checks: []mesh.Check{cc("x/1", warning, "")}})
 		r.list(nodes...)

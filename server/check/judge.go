@@ -24,6 +24,10 @@ const (
 	// not know: it may be about to run it for the first time.
 	firstWord     = time.Minute
 	strangerAfter = fullGrace
+	// untriedFor is how long a check that has not run is waited for where no
+	// agent of ours is known yet: the inventory is a moment behind one that has
+	// just enrolled.
+	untriedFor = 10 * time.Second
 	// leaves is how long a node may be missing from Consul before its checks
 	// are no more. One that has left goes at once.
 	leaves = time.Minute
@@ -286,7 +290,7 @@ func (n *node) ofCatalog(c *mesh.Check, old *belief, m moment) opinion {
 	if since, ok := n.buried[c.ID]; ok && m.now.Sub(since) < buriedFor {
 		return opinion{verdict: drop, due: since.Add(buriedFor)}
 	}
-	if old == nil && n.enrolled() && c.ID != mesh.SerfCheck {
+	if old == nil && c.ID != mesh.SerfCheck && (n.enrolled() || untried(c)) {
 		if at := n.waits(c.ID, m.now); m.now.Before(at) {
 			return opinion{due: at}
 		}
@@ -312,6 +316,11 @@ func (n *node) ofCatalog(c *mesh.Check, old *belief, m moment) opinion {
 	}
 }
 
+// untried reports whether a check looks as Consul shows one that was registered
+// and has not run yet: critical, without a word. Its agent may not be known to
+// be one of ours yet.
+func untried(c *mesh.Check) bool { return c.Status == mesh.HealthCritical && c.Output == "" }
+
 // waits returns until when a check that was found in the catalog is waited for
 // on the link.
 func (n *node) waits(id string, now time.Time) time.Time {
@@ -323,7 +332,10 @@ func (n *node) waits(id string, now time.Time) time.Time {
 		since = now
 		n.seen[id] = since
 	}
-	if n.said != nil && n.said.full {
+	switch {
+	case !n.enrolled():
+		return since.Add(untriedFor)
+	case n.said != nil && n.said.full:
 		return since.Add(strangerAfter)
 	}
 	return since.Add(firstWord)
