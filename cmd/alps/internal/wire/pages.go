@@ -141,13 +141,29 @@ func (k keys) Get(ctx context.Context, dc, key string) (v1.KVPair, error) {
 }
 
 func (k keys) Put(ctx context.Context, dc, key string, w v1.KVWrite) (v1.KVPair, error) {
-	pairs, err := k.c.In(dc).Txn(ctx, []consul.Op{{Verb: consul.OpCAS, Key: key, Value: w.Value, Index: w.Index}})
+	ops := []consul.Op{{Verb: consul.OpCAS, Key: key, Value: w.Value, Index: w.Index}}
+	if consul.TxnSize(ops) > consul.MaxTxnBytes {
+		return k.putLarge(ctx, dc, key, w)
+	}
+	pairs, err := k.c.In(dc).Txn(ctx, ops)
 	if err != nil {
 		return v1.KVPair{}, err
 	}
 	k.hub.Publish(stream.Event{Topic: "kv", Type: "put"})
 	p := pairs[0] // a CAS that was done gives one.
 	return v1.KVPair{Key: p.Key, Index: p.ModifyIndex, Created: p.CreateIndex, Session: p.Session}, nil
+}
+
+// putLarge writes a value that fits under a key and into no transaction. Its
+// index is read afterwards: it is that of another write if one came between.
+func (k keys) putLarge(ctx context.Context, dc, key string, w v1.KVWrite) (v1.KVPair, error) {
+	if err := k.c.In(dc).CAS(ctx, key, w.Value, w.Index); err != nil {
+		return v1.KVPair{}, err
+	}
+	k.hub.Publish(stream.Event{Topic: "kv", Type: "put"})
+	p, err := k.Get(ctx, dc, key)
+	p.Value = nil
+	return p, err
 }
 
 func (k keys) Delete(ctx context.Context, dc, key string, index uint64) error {
