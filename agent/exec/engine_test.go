@@ -308,6 +308,17 @@ func TestScriptBlobs(t *testing.T) {
 		r.publish(s)
 		r.wantLast(s, mesh.Rejected, "its script could not be fetched: what the server sent is not the script that was signed")
 
+		late := []byte("the server changes meanwhile")
+		r.blobs.Put(mesh.Digest(late), late)
+		r.blobs.Away(true)
+		s = withScript(mesh.Digest(late), len(late))
+		r.publish(s)
+		settle(50 * time.Second)
+		r.wantStarts(s, 0)
+		r.blobs.Away(false)
+		settle(10 * time.Second)
+		r.wantLast(s, mesh.OK, "")
+
 		s = withScript(mesh.Digest([]byte("nowhere")), 7)
 		r.publish(s)
 		settle(20 * time.Second)

@@ -15,9 +15,14 @@ import (
 const (
 	// maxReason is the most bytes of a reason: a report must fit into a frame.
 	maxReason = 1 << 10
-	// fetchTries is how often a script is asked for before its job is refused.
+	// fetchTries is how often a script is asked for that the server says it does
+	// not have, before its job is refused.
 	fetchTries = 4
-	fetchTime  = time.Minute // for each of them.
+	// fetchFor is how long a script is asked for while no server answers:
+	// another one leads within 20 s, and the link comes back over up to 30 s.
+	fetchFor   = 2 * time.Minute
+	fetchPause = 4 * time.Second // the longest between two tries.
+	fetchTime  = time.Minute     // for each of them.
 	// graceLeft lies between TERM and KILL for what an earlier life of the
 	// agent has left running.
 	graceLeft = 5 * time.Second
@@ -26,19 +31,19 @@ const (
 // perform runs a job that has a slot, from the fetching of its script to its
 // last report.
 func (e *Engine) perform(ctx context.Context, j *job) {
-	script, err := e.script(ctx, j.spec.Script)
+	script, err := e.script(ctx, j.spec)
 	if ctx.Err() != nil {
 		if errors.Is(context.Cause(ctx), run.ErrCancelled) {
 			e.endUnstarted(j.refusal(mesh.Cancelled, cancelledEarly))
 		}
 		return // it is still only taken: the next life of the agent starts it.
 	}
-	if err != nil {
-		e.endUnstarted(j.refusal(mesh.Rejected, fmt.Sprintf("its script could not be fetched: %v", err)))
-		return
-	}
 	if j.expired(time.Now()) {
 		e.endUnstarted(j.refusal(mesh.Expired, "its time passed while its script was fetched"))
+		return
+	}
+	if err != nil {
+		e.endUnstarted(j.refusal(mesh.Rejected, fmt.Sprintf("its script could not be fetched: %v", err)))
 		return
 	}
 	mark := run.NewMark(j.key.Job, j.key.Attempt)
@@ -91,8 +96,10 @@ func (e *Engine) task(j *job, script []byte, mark string) run.Task {
 }
 
 // script returns a script's body: from the spec, from the cache, or from a
-// server. Whatever comes is held against the digest that was signed.
-func (e *Engine) script(ctx context.Context, s *mesh.Script) ([]byte, error) {
+// server, for which it waits. Whatever comes is held against the digest that
+// was signed.
+func (e *Engine) script(ctx context.Context, spec *mesh.Spec) ([]byte, error) {
+	s := spec.Script
 	if s == nil {
 		return nil, nil
 	}
@@ -102,13 +109,17 @@ func (e *Engine) script(ctx context.Context, s *mesh.Script) ([]byte, error) {
 	if b, ok := e.blobs.get(s.SHA256); ok {
 		return b, nil
 	}
-	var err error
-	for try := range fetchTries {
-		if try > 0 {
-			sleep(ctx, time.Duration(1<<try)*time.Second)
-		}
-		var b []byte
-		if b, err = e.fetch(ctx, s.SHA256); err != nil {
+	until := time.Now().Add(fetchFor)
+	if end := time.Unix(spec.Expires, 0); end.Before(until) {
+		until = end
+	}
+	for try := 1; ; try++ {
+		b, err := e.fetch(ctx, s.SHA256)
+		if err != nil {
+			if ctx.Err() != nil || time.Now().After(until) || try >= fetchTries && mesh.CodeOf(err) != mesh.Unavailable {
+				return nil, err
+			}
+			sleep(ctx, min(time.Duration(try)*time.Second, fetchPause))
 			continue
 		}
 		if mesh.Digest(b) != s.SHA256 || len(b) != s.Size {
@@ -119,7 +130,6 @@ func (e *Engine) script(ctx context.Context, s *mesh.Script) ([]byte, error) {
 		}
 		return b, nil
 	}
-	return nil, err
 }
 
 func (e *Engine) fetch(ctx context.Context, sha256 string) ([]byte, error) {

@@ -79,6 +79,7 @@ type Blobs struct {
 	mu    sync.Mutex
 	blobs map[string][]byte
 	asked int
+	away  bool
 }
 
 // Put offers a blob under a digest, right or wrong.
@@ -89,6 +90,14 @@ func (b *Blobs) Put(digest string, body []byte) {
 		b.blobs = map[string][]byte{}
 	}
 	b.blobs[digest] = body
+}
+
+// Away has every Fetch fail as it does without a link, until it is called
+// with false.
+func (b *Blobs) Away(away bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away = away
 }
 
 // Asked is how often Fetch was called.
@@ -103,6 +112,9 @@ func (b *Blobs) Fetch(_ context.Context, sha256 string) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.asked++
+	if b.away {
+		return nil, mesh.Errorf(mesh.Unavailable, "no server answers")
+	}
 	body, ok := b.blobs[sha256]
 	if !ok {
 		return nil, errors.New("no server has it")

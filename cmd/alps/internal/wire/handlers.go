@@ -116,7 +116,11 @@ func do(l *link.Link, req *http.Request, into *bytes.Buffer) error {
 	defer res.Body.Close()
 	if res.StatusCode >= http.StatusMultipleChoices {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10)) // what arrives of it is better than nothing.
-		return mesh.Errorf(mesh.Unavailable, "%s %s: the server answers %s: %s", req.Method, req.URL.Path, res.Status, bytes.TrimSpace(text))
+		code := mesh.Unavailable
+		if res.StatusCode == http.StatusNotFound {
+			code = mesh.NotFound
+		}
+		return mesh.Errorf(code, "%s %s: the server answers %s: %s", req.Method, req.URL.Path, res.Status, bytes.TrimSpace(text))
 	}
 	if into == nil {
 		return nil
