@@ -75,7 +75,8 @@ type Link struct {
 
 	mu     sync.Mutex
 	status Status
-	nodes  int // that the last server has told of.
+	nodes  int               // that the last server has told of.
+	told   map[string]string // why there is no link, by address.
 }
 
 // New opens the spool. The link needs Run to get anywhere; Send works before.
@@ -97,7 +98,7 @@ func New(o Options) (*Link, error) {
 	if o.ping == 0 {
 		o.ping = pingEvery
 	}
-	l := &Link{o: o, log: o.Logger, renew: make(chan struct{}, 1), lead: readLead(o.Identity.dir)}
+	l := &Link{o: o, log: o.Logger, renew: make(chan struct{}, 1), lead: readLead(o.Identity.dir), told: make(map[string]string)}
 	l.status = Status{NodeID: o.Identity.NodeID(), Since: time.Now()}
 	var err error
 	if l.tls, err = o.Identity.clientTLS(frame.Protocol); err != nil {
@@ -167,7 +168,7 @@ func (l *Link) try(ctx context.Context) ending {
 		if err == nil {
 			err = errors.New("there is none")
 		}
-		l.failed(mesh.Errorf(mesh.Unavailable, "find a server: %w", err).
+		l.failed("", mesh.Errorf(mesh.Unavailable, "find a server: %w", err).
 			WithHint("look whether Consul has the service alps-server, or name one: join { servers = [\"host:8781\"] }"))
 		addrs = l.o.Identity.Servers()
 	}
@@ -178,7 +179,7 @@ func (l *Link) try(ctx context.Context) ending {
 			return how
 		}
 		e := explain(err, addr, l.o.Identity.cert.Leaf())
-		l.failed(e)
+		l.failed(addr, e)
 		switch {
 		case e.Code == mesh.Denied || e.Code == mesh.Conflict:
 			return refused
@@ -191,17 +192,19 @@ func (l *Link) try(ctx context.Context) ending {
 	return how
 }
 
-// failed notes why there is no link. The same reason is logged once.
-func (l *Link) failed(e *mesh.Error) {
+// failed notes why there is no link by an address. The same reason is logged
+// once for each until there was a link.
+func (l *Link) failed(addr string, e *mesh.Error) {
 	l.mu.Lock()
-	last := l.status.LastError
+	last := l.told[addr]
+	l.told[addr] = e.Message
 	was := l.status.Connected
 	if was {
 		l.status.Since = time.Now()
 	}
 	l.status.Connected, l.status.LastError = false, e
 	l.mu.Unlock()
-	if was || last == nil || last.Message != e.Message {
+	if was || last != e.Message {
 		l.log.Warn("no link to a server", "error", e, "hint", e.Hint)
 	}
 }
@@ -213,6 +216,7 @@ func (l *Link) began(addr string, h frame.HelloOKPayload) {
 	l.status.Server, l.status.Addr = h.Server, addr
 	l.status.Skew = time.Duration(h.Skew * float64(time.Second))
 	l.nodes = h.Nodes
+	clear(l.told)
 	skew := l.status.Skew
 	l.mu.Unlock()
 	if skew.Abs() > maxSkew {

@@ -113,6 +113,15 @@ type ruleset struct {
 	limit   mesh.RemedyMode
 }
 
+// reopen is alert.reopen as the alerts take it: the 0s of the configuration is
+// never, and theirs is their default.
+func reopen(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
 // loadRules reads what alert.dir and remedy.scripts name.
 func loadRules(cfg *config.Server) (ruleset, error) {
 	rules, err := config.LoadRules(cfg.Alert.Dir)

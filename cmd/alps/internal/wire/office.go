@@ -141,7 +141,7 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 		return err
 	}
 	o.alerts, err = alert.New(alert.Options{
-		Store: db, Checks: l.checks, Node: l.inventory.node, Lease: l.lease, DC: self.Datacenter, Reopen: cfg.Alert.Reopen,
+		Store: db, Checks: l.checks, Node: l.inventory.node, Lease: l.lease, DC: self.Datacenter, Reopen: reopen(cfg.Alert.Reopen),
 		OnIncident: l.incidentChanged, OnOutbox: func() { o.notify.Kick() }, Logger: log.Named("alert"),
 	})
 	if err != nil {
@@ -166,12 +166,16 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 	if err := o.setRules(cfg); err != nil {
 		return err
 	}
+	known, err := db.Enrolled(ctx) // agents come before the inventory is loaded.
+	if err != nil {
+		return err
+	}
 	agents.inventory, agents.jobs, agents.audit, agents.trust, agents.registrar = inventory, jobs, db, o.trust, registrar
 	agents.settings, agents.log = l.settings, log.Named("link")
 	agents.link, err = link.New(link.Options{
 		Listener: linkListener, Name: string(self.Name), CA: s.ca.Certificate(), Certificate: s.live,
 		Revoked: registrar.IsRevoked, Enroller: registrar, Bodies: bodies{jobs}, Lead: l.index,
-		Nodes: func() int { return len(inventory.Snapshot().Nodes()) },
+		Nodes: func() int { return max(len(known), len(inventory.Snapshot().Nodes())) },
 		Consumers: map[frame.Kind]link.Consumer{
 			frame.Exec:  leading{s.lead, reports{jobs}},
 			frame.Fact:  leading{s.lead, facts{inventory}},
