@@ -23,7 +23,7 @@ const maxNodes = 254
 
 type devFlags struct {
 	dir, subnet, consul string
-	nodes               int
+	nodes, servers      int
 	verbose             bool
 }
 
@@ -33,10 +33,10 @@ func newDev(a *app) *cobra.Command {
 		Use:   "dev",
 		Short: "Start a whole cluster on this machine, to try things out",
 		Long: `Start a whole cluster on this machine: real Consul agents on loopback
-addresses, an ALPS agent beside each, one ALPS server. Everything lies in one
-directory and is gone with the next start. Ctrl-C ends what was started and
-nothing else; what a killed run left behind is cleaned up by the next one.`,
-		Example: "  alps dev\n  alps dev --nodes 21 --subnet 127.0.12",
+addresses, an ALPS agent beside each, one ALPS server or more. Everything lies
+in one directory and is gone with the next start. Ctrl-C ends what was started
+and nothing else; what a killed run left behind is cleaned up by the next one.`,
+		Example: "  alps dev\n  alps dev --nodes 21 --subnet 127.0.12\n  alps dev --servers 2   # one leads, the other stands by",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.dev(cmd.Context(), f) },
 	}
@@ -45,6 +45,7 @@ nothing else; what a killed run left behind is cleaned up by the next one.`,
 	fl.StringVar(&f.subnet, "subnet", dev.Subnet, "first three numbers of the nodes' addresses")
 	fl.StringVar(&f.consul, "consul", "", "the consul to run (default: from PATH, or bin/consul)")
 	fl.IntVar(&f.nodes, "nodes", 0, "how many nodes (default: the five of the tour)")
+	fl.IntVar(&f.servers, "servers", 1, "how many ALPS servers; one leads, the others stand by")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log what the starter does")
 	c.AddCommand(newDevWeb(a))
 	return c
@@ -76,6 +77,9 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if f.nodes < 0 || f.nodes > maxNodes {
 		return usagef("--nodes %d: a subnet holds 1 to %d", f.nodes, maxNodes)
 	}
+	if f.servers < 1 || f.servers > dev.MaxServers {
+		return usagef("--servers %d: 1 to %d can share a store", f.servers, dev.MaxServers)
+	}
 	told := &story{out: a.err, told: map[mesh.IncidentID]int{}}
 	hook, hooks, err := told.hook(ctx)
 	if err != nil {
@@ -84,7 +88,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	dcs := devNodes(f.nodes)
 	c, err := dev.Start(ctx, dev.Options{
 		Alps: dev.Program{Path: self}, Dir: f.dir, Consul: f.consul, Subnet: f.subnet,
-		Datacenters: dcs, Logger: log, Web: demoNodes(dcs), Packs: []string{"host", "consul"},
+		Datacenters: dcs, Servers: f.servers, Logger: log, Web: demoNodes(dcs), Packs: []string{"host", "consul"},
 		Rules: func(c *dev.Cluster) string {
 			return strings.NewReplacer("HOOK", hook, "CTL", c.WebControl()).Replace(demoRules)
 		},
@@ -152,7 +156,7 @@ func (a *app) welcome(c *dev.Cluster, took time.Duration) error {
 	}
 	fmt.Fprintf(a.out, `ALPS runs on %d nodes of %s, up in %.1f s.
 
-  server  https://%s
+  server  %s
   token   %s
 
 In another terminal, first:
@@ -165,6 +169,13 @@ and then:
 	for _, line := range tour() {
 		fmt.Fprintf(a.out, "  %s\n", line)
 	}
+	if others := c.Addresses()[1:]; len(others) > 0 {
+		fmt.Fprintf(a.out, "\nMore servers stand by, and answer as well: %s\n", strings.Join(others, ", "))
+	}
+	fmt.Fprintf(a.out, `
+The same in a browser: https://%s/ui/
+(paste the token; the certificate is of a CA made for this run, so accept it)
+`, c.Address())
 	if webs := c.Webs(); len(webs) > 0 {
 		names := "web.service." + dev.Domains()[0]
 		fmt.Fprintf(a.out, `
@@ -173,7 +184,6 @@ read here what happens:
 
   dig @%s -p %d %s
   kill $(cat %s)
-
 `, len(webs), c.Consul().Nodes()[0].Addr, dev.PortDNS, names, webs[0].PIDFile())
 	}
 	_, err = fmt.Fprintf(a.out, "\nLogs and data: %s\nCtrl-C stops everything.\n", c.Dir())
