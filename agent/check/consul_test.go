@@ -331,6 +331,24 @@ func TestChecksThatOthersRun(t *testing.T) {
 	})
 }
 
+// TestTheFirstThatOthersRun is defined while the agent runs, and looked at
+// soon: there was nothing to look at before.
+func TestTheFirstThatOthersRun(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.start(nil, probe("own", 10*time.Second))
+		r.pass(5 * time.Second)
+		r.define(nil, probe("own", 10*time.Second), mesh.CheckDef{
+			ID: "tcp", Name: "tcp", Kind: mesh.CheckTCP, Address: "127.0.0.1:1", Runner: mesh.RunnerConsul, Interval: 10 * time.Second, Timeout: time.Second,
+		})
+		r.pass(time.Second)
+		r.consul.Set("tcp", mesh.HealthPassing, "connected")
+		r.pass(3 * time.Second)
+		if s := r.state("tcp"); s.Status != mesh.HealthPassing {
+			t.Errorf("tcp is %q %q, want passing", s.Status, s.Output)
+		}
+	})
+}
+
 // wantNoSilence fails the test when the reports that came have a gap which a
 // server takes for silence: two periods.
 func wantNoSilence(r *rig, ids ...string) {

@@ -125,6 +125,9 @@ func (m *mirror) takeDefinitions() {
 		m.units[u.key()] = u
 		delete(m.orphans, u.key())
 	}
+	if m.watches() {
+		m.look = time.Time{} // until now there may have been nothing to look at.
+	}
 	if !known {
 		return
 	}
