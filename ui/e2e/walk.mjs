@@ -96,7 +96,15 @@ const steps = {
     }
     await p.waitForSelector(".detail >> text=Serf Health Status");
     await p.waitForSelector(".detail >> text=Agent alive and reachable");
+    // One picture of the whole page, beside the whole list.
+    await p.keyboard.press("/");
+    await p.keyboard.press("Control+A");
+    await p.keyboard.press("Delete");
+    await p.keyboard.press("Escape");
+    await p.setViewportSize({ width: 1280, height: 1500 });
+    await settled();
     await shot("node");
+    await p.setViewportSize({ width: 1280, height: 860 });
   },
   async "keys lead over the pages, and back"() {
     await p.keyboard.press("g");

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -15,14 +16,27 @@ import (
 	"testing"
 	"time"
 
+	"alps/cmd/alps/internal/dev"
 	"alps/cmd/alps/internal/loop"
 )
 
-// shots is where the pictures of the README go. Without the flag they are
-// taken all the same, and thrown away.
-var shots = flag.String("shots", "", "a folder for the screenshots of the web UI")
+// The pictures are always taken. They are thrown away without -shots; -readme
+// puts three of them where the README shows them.
+var (
+	shots  = flag.String("shots", "", "a folder for the screenshots of the web UI")
+	readme = flag.Bool("readme", false, "take the screenshots of the README anew")
+)
 
-const uiDir = "../../../../ui"
+const (
+	uiDir      = "../../../../ui"
+	readmeDir  = "../../../../docs/screenshots"
+	readmeNode = "node.png" // taken when there are coordinates.
+)
+
+// readmeShots are the pictures of the README by their names here and there.
+func readmeShots() map[string]string {
+	return map[string]string{readmeNode: "nodes.png", "incident-closed.png": "alert.png", "job.png": "jobs.png"}
+}
 
 // browser makes sure that there is one, and the scripts' own modules. In
 // continuous integration both must be there.
@@ -63,7 +77,7 @@ func script(ctx context.Context, t *testing.T, r *loop.Rig, name string, env ...
 // comes and goes on an open page.
 func TestBrowser(t *testing.T) {
 	browser(t)
-	r := loop.Start(t, loop.Options{Rules: loop.Rules, For: time.Second})
+	r := loop.Start(t, loop.Options{Rules: loop.Rules, For: time.Second, Dev: dev.Options{Packs: []string{"host", "consul"}}})
 	dir := *shots
 	if dir == "" {
 		dir = t.TempDir()
@@ -104,6 +118,14 @@ func TestBrowser(t *testing.T) {
 	})
 
 	t.Run("walks every tab", func(t *testing.T) {
+		// Gossip measures for a while before Consul knows how far nodes are.
+		loop.Await(t, "there are coordinates", func(ctx context.Context) error {
+			rtt, err := r.Client().NodeRTT(ctx, loop.Observer)
+			if err == nil && len(rtt.Peers) < 4 {
+				err = fmt.Errorf("%d peers have some", len(rtt.Peers))
+			}
+			return err
+		})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*loop.Patience)
 		defer cancel()
 		out, err := script(ctx, t, r, "e2e", "ALPS_SHOTS="+dir).CombinedOutput()
@@ -120,5 +142,17 @@ func TestBrowser(t *testing.T) {
 	list, err := filepath.Glob(filepath.Join(dir, "*.png"))
 	if err != nil || len(list) < 3 {
 		t.Errorf("%d pictures were taken, want at least 3: %v", len(list), err)
+	}
+	for here, there := range readmeShots() {
+		b, err := os.ReadFile(filepath.Join(dir, here))
+		if err == nil && *readme {
+			err = os.WriteFile(filepath.Join(readmeDir, there), b, 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Join(readmeDir, there)); err != nil {
+			t.Errorf("%v; run this test with -readme", err)
+		}
 	}
 }
