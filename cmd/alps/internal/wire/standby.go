@@ -49,11 +49,7 @@ func (s *Server) standBy(ctx context.Context) (leader.Term, error) {
 	if err != nil {
 		return leader.Term{}, errors.Join(err, l.Close())
 	}
-	conns := &http.Transport{
-		TLSClientConfig: s.peerTLS(), ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
-		DialContext:         (&net.Dialer{Timeout: leaderDial}).DialContext,
-		TLSHandshakeTimeout: leaderDial, ResponseHeaderTimeout: leaderAnswer,
-	}
+	conns := s.toLeader()
 	defer conns.CloseIdleConnections()
 	srv := &http.Server{
 		Handler: s.relay(conns), TLSConfig: conf, ReadHeaderTimeout: standbyRead,
@@ -77,6 +73,16 @@ func (s *Server) standBy(ctx context.Context) (leader.Term, error) {
 		err = errors.Join(err, end)
 	}
 	return term, err
+}
+
+// toLeader carries what is passed on. A leader that is frozen must not hold it
+// up: its machine still takes connections.
+func (s *Server) toLeader() *http.Transport {
+	return &http.Transport{
+		TLSClientConfig: s.peerTLS(), ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
+		DialContext:         (&net.Dialer{Timeout: leaderDial}).DialContext,
+		TLSHandshakeTimeout: leaderDial, ResponseHeaderTimeout: leaderAnswer,
+	}
 }
 
 // relay passes a request on to the server that leads.
