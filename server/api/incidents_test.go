@@ -349,8 +349,8 @@ func TestPoliciesKeepToTheScope(t *testing.T) {
 				t.Errorf("scope %q: the last run of %s is shown: %v, want %v", scope, p.Name, p.Last != nil, want[i])
 			}
 		}
-		if p := got.Policies[0]; p.Policy.Failures != 3 || p.InARow != 2 {
-			t.Errorf("the limit and the count of failures are %d and %d, want 3 and 2", p.Policy.Failures, p.InARow)
+		if p := got.Policies[0]; p.Failures != 3 || p.InARow != 2 {
+			t.Errorf("the limit and the count of failures are %d and %d, want 3 and 2", p.Failures, p.InARow)
 		}
 	}
 }

@@ -46,8 +46,10 @@ func TestOverlay(t *testing.T) {
 		},
 		"recovered, and read again": {
 			[]Update{
-				AllChecks{check(n, "a", mesh.HealthCritical)}, CriticalChecks{check(n, "a", mesh.HealthCritical)},
-				NodeChecks{n, []mesh.Check{check(n, "a", mesh.HealthPassing).Check}}, CriticalChecks{},
+				AllChecks{check(n, "a", mesh.HealthCritical)},
+				CriticalChecks{check(n, "a", mesh.HealthCritical)},
+				NodeChecks{n, []mesh.Check{check(n, "a", mesh.HealthPassing).Check}},
+				CriticalChecks{},
 			},
 			map[string]mesh.Health{"a": mesh.HealthPassing},
 		},

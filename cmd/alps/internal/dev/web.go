@@ -108,7 +108,7 @@ func (c *Cluster) prepareWeb() error {
 	if len(c.webs) == 0 {
 		return nil
 	}
-	return os.WriteFile(c.WebControl(), []byte(webScript), 0o755) //nolint:gosec // it is run as a program.
+	return os.WriteFile(c.WebControl(), []byte(webScript), 0o755)
 }
 
 // startWeb starts the services and whoever starts them again.

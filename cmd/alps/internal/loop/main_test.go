@@ -13,5 +13,5 @@ func TestMain(m *testing.M) {
 	if err := loop.CleanUp(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
-	os.Exit(code) //nolint:forbidigo // TestMain's own way out.
+	os.Exit(code)
 }

@@ -103,7 +103,7 @@ var program = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "alps")
-	out, err := exec.Command("go", "build", "-o", path, "alps/cmd/alps").CombinedOutput() //nolint:noctx // it ends with the tests.
+	out, err := exec.Command("go", "build", "-o", path, "alps/cmd/alps").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build alps: %w\n%s", err, out)
 	}

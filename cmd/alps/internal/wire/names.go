@@ -38,7 +38,7 @@ func (l lookups) Service(ctx context.Context, dc, name string) (zone.Service, bo
 			continue
 		}
 		in := zone.Instance{
-			Node: string(i.Node), ID: i.ID, Port: uint16(min(max(i.Port, 0), 1<<16-1)), Tags: slices.Clone(i.Tags), //nolint:gosec // bounded.
+			Node: string(i.Node), ID: i.ID, Port: uint16(min(max(i.Port, 0), 1<<16-1)), Tags: slices.Clone(i.Tags),
 		}
 		if addr, err := netip.ParseAddr(i.Address); err == nil {
 			in.Address = addr.Unmap()
