@@ -15,6 +15,8 @@ type Notice struct {
 	At       time.Time
 	Delivery string // of the header Alps-Delivery.
 	Status   string `json:"status"`
+	Kind     string `json:"kind"`
+	Text     string `json:"text"`
 	Incident string `json:"incident"`
 	Rule     string `json:"rule"`
 	Severity string `json:"severity"`
