@@ -241,7 +241,6 @@ func (d *definitions) testOthersRun(t *testing.T) {
 	}
 
 	const fed = "ttl 1h"
-	d.AwaitCheck(t, loop.WebOne, fed, mesh.HealthCritical) // nobody has said anything.
 	for _, say := range []struct {
 		what, note string
 		want       mesh.Health
