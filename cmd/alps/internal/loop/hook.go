@@ -9,8 +9,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"alps/mesh"
 )
 
+// Notice is one webhook as it came.
 type Notice struct {
 	At       time.Time
 	Delivery string // of the header Alps-Delivery.
@@ -32,7 +35,8 @@ type Notice struct {
 // Hook is a receiver of webhooks on a socket. Its methods may be called from
 // any goroutine.
 type Hook struct {
-	srv *httptest.Server
+	srv  *httptest.Server
+	path string // nobody else knows it.
 
 	mu      sync.Mutex
 	notices []Notice
@@ -43,14 +47,14 @@ type Hook struct {
 // NewHook listens until the test ends.
 func NewHook(t testing.TB) *Hook {
 	t.Helper()
-	h := &Hook{}
+	h := &Hook{path: "/alert/" + mesh.RandomHex(8)}
 	h.srv = httptest.NewServer(http.HandlerFunc(h.take))
 	t.Cleanup(h.srv.Close)
 	return h
 }
 
 // URL is where the hook listens.
-func (h *Hook) URL() string { return h.srv.URL + "/alert" }
+func (h *Hook) URL() string { return h.srv.URL + h.path }
 
 // Refuse answers with a status from now on; 0 takes again.
 func (h *Hook) Refuse(status int) {
@@ -74,6 +78,11 @@ func (h *Hook) Refused() int {
 }
 
 func (h *Hook) take(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != h.path {
+		// What a killed run has left behind tells a port that is ours now.
+		http.NotFound(w, r)
+		return
+	}
 	at := time.Now()
 	body, err := io.ReadAll(r.Body)
 	n := Notice{At: at, Delivery: r.Header.Get("Alps-Delivery"), Body: body}
