@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"go.uber.org/goleak"
 )
 
@@ -24,7 +26,12 @@ func TestMain(m *testing.M) {
 func helper(role string) int {
 	switch role {
 	case "zombie": // has a child that ended and that nobody reaps.
-		if err := exec.Command("/bin/true").Start(); err != nil {
+		child := exec.Command("/bin/true")
+		if err := child.Start(); err != nil {
+			return 1
+		}
+		// Wait for its end, and leave it unreaped.
+		if err := unix.Waitid(unix.P_PID, child.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
 			return 1
 		}
 		_, _ = os.Stdout.WriteString("ready\n")
