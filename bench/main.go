@@ -34,6 +34,8 @@ func benches() []bench {
 		{"link", "1,000 agents on one server", benchLink},
 		{"dns", "names on one core, beside Consul", benchDNS},
 		{"loop", "from a fault to DNS and to a webhook", benchLoop},
+		{"checks", "agents that run checks, beside Consul", benchChecks},
+		{"api", "lists of 1,000 and 5,000 nodes, beside Consul", benchAPI},
 	}
 }
 
@@ -51,8 +53,8 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[0] == floorVerb {
 		return serveFloor(args[1], os.Stdin, os.Stdout)
 	}
-	if len(args) == 1 && args[0] == dnsVerb {
-		return serveDNS(ctx, os.Stdin, os.Stdout)
+	if len(args) == 2 && args[0] == dnsVerb {
+		return serveDNS(ctx, args[1], os.Stdin, os.Stdout)
 	}
 	if len(args) == 2 && args[0] == shopVerb {
 		return serveShop(ctx, args[1], os.Stdin, os.Stdout)
