@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build consul test race lint fmt generate ui ui-check bench clean
+.PHONY: help dev build consul test test-loop race lint fmt generate ui ui-check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +19,11 @@ build: ## build bin/alps
 consul: ## have a Consul to test with: from PATH, or built once into bin/consul
 	@tools/ready-consul
 
-test: build consul ## run every suite, with the time of each
+test: build consul ## run the suites, with the time of each
 	@go run ./tools/suite
+
+test-loop: build consul ## run the closed loop on real clusters, with its faults: 10 minutes
+	@go run ./tools/suite loop
 
 race: consul ## run the engines' tests under the race detector
 	go test -race ./mesh/... ./agent/... ./server/... ./checks/...

@@ -1,8 +1,8 @@
 // Command suite runs the project's test suites one after the other and says
 // how long each took:
 //
-//	go run ./tools/suite          # all of them
-//	go run ./tools/suite e2e      # one of them
+//	go run ./tools/suite          # all but those that take long
+//	go run ./tools/suite loop     # one of them
 //
 // It exits with 1 when one fails, after it has run them all. The last line is
 // always go test's own, because programs that run tests look for it.
@@ -29,6 +29,7 @@ type suite struct {
 	// other suite belongs to the one that says "".
 	starter string
 	args    []string // further arguments to go test.
+	apart   bool     // it takes long, and runs only when it is named.
 }
 
 // suites is the order in which they run: what fails fast comes first. One
@@ -39,7 +40,8 @@ func suites() []suite {
 		{name: "unit"},
 		{name: "consul", starter: "alps/mesh/consul/cluster", args: []string{"-p", "1"}},
 		{name: "e2e", starter: "alps/cmd/alps/internal/dev", args: []string{"-p", "1"}},
-		{name: "loop", starter: "alps/cmd/alps/internal/loop", args: []string{"-p", "1"}},
+		// Its tests wait more than they work: two clusters at a time.
+		{name: "loop", starter: "alps/cmd/alps/internal/loop", args: []string{"-p", "1", "-parallel", "2", "-timeout", "20m"}, apart: true},
 	}
 }
 
@@ -70,7 +72,8 @@ func run(ctx context.Context, names []string, out io.Writer) error {
 
 	failed, last := false, ""
 	for _, s := range all {
-		if len(names) > 0 && !slices.Contains(names, s.name) || len(packages[s.name]) == 0 {
+		wanted := slices.Contains(names, s.name) || len(names) == 0 && !s.apart
+		if !wanted || len(packages[s.name]) == 0 {
 			continue
 		}
 		var ok bool
