@@ -86,18 +86,19 @@ func setting(ctx context.Context, r *loop.Rig, node, name string) (mesh.Setting,
 }
 
 // awaitSetting waits until a node has a setting of a key, its agent has said
-// so, and it lies on the agent's disk. An empty key means that there is none.
-func awaitSetting(t *testing.T, r *loop.Rig, node, name, value, from string) mesh.Setting {
+// so, and it lies on the agent's disk. Without From there must be none.
+func awaitSetting(t *testing.T, r *loop.Rig, node string, want mesh.Setting) mesh.Setting {
 	t.Helper()
 	var got mesh.Setting
-	loop.Await(t, fmt.Sprintf("%s of %s is %q of %q", name, node, value, from), func(ctx context.Context) error {
+	name := want.Name
+	loop.Await(t, fmt.Sprintf("%s of %s is %q of %q", name, node, want.Value, want.From), func(ctx context.Context) error {
 		var list v1.SettingList
 		var err error
 		got, list, err = setting(ctx, r, node, name)
 		switch {
 		case err != nil:
 			return err
-		case got.Value != value || got.From != from:
+		case got.Value != want.Value || got.From != want.From:
 			return fmt.Errorf("it is %q of %q", got.Value, got.From)
 		case list.Delivered.IsZero():
 			return errors.New("the agent has not taken it over")
@@ -106,7 +107,7 @@ func awaitSetting(t *testing.T, r *loop.Rig, node, name, value, from string) mes
 		if err != nil {
 			return err
 		}
-		if has := strings.Contains(string(b), fmt.Sprintf("%q", name)); has != (from != "") {
+		if has := strings.Contains(string(b), fmt.Sprintf("%q", name)); has != (want.From != "") {
 			return fmt.Errorf("on the agent's disk is %s", b)
 		}
 		return nil
@@ -138,18 +139,18 @@ func testNearest(t *testing.T, r *loop.Rig, kv *consul.Client) {
 	if _, err := r.Client().PutKey(t.Context(), "", keys[0], v1.KVWrite{Value: []byte("v0"), Reason: "a test"}); err != nil {
 		t.Fatal(err)
 	}
-	awaitSetting(t, r, loop.WebOne, name, "v0", keys[0])
+	awaitSetting(t, r, loop.WebOne, mesh.Setting{Name: name, Value: "v0", From: keys[0]})
 	for i, key := range keys[1:] {
 		put(t, kv, key, fmt.Sprint("v", i+1))
-		got := awaitSetting(t, r, loop.WebOne, name, fmt.Sprint("v", i+1), key)
+		got := awaitSetting(t, r, loop.WebOne, mesh.Setting{Name: name, Value: fmt.Sprint("v", i+1), From: key})
 		over := slices.Clone(keys[:i+1])
 		slices.Reverse(over)
 		if !slices.Equal(got.Over, over) {
 			t.Errorf("%s comes before %v, want %v", key, got.Over, over)
 		}
 	}
-	awaitSetting(t, r, loop.WebTwo, name, "v2", keys[2])
-	awaitSetting(t, r, loop.ServerNode, name, "v1", keys[1])
+	awaitSetting(t, r, loop.WebTwo, mesh.Setting{Name: name, Value: "v2", From: keys[2]})
+	awaitSetting(t, r, loop.ServerNode, mesh.Setting{Name: name, Value: "v1", From: keys[1]})
 
 	for node, want := range map[string]string{
 		loop.WebOne: "NAME       VALUE  FROM\napp/color  v3     " + keys[3] + "\n",
@@ -162,10 +163,10 @@ func testNearest(t *testing.T, r *loop.Rig, kv *consul.Client) {
 	for i, key := range slices.Backward(keys) {
 		drop(t, kv, key)
 		if i > 0 {
-			awaitSetting(t, r, loop.WebOne, name, fmt.Sprint("v", i-1), keys[i-1])
+			awaitSetting(t, r, loop.WebOne, mesh.Setting{Name: name, Value: fmt.Sprint("v", i-1), From: keys[i-1]})
 		}
 	}
-	awaitSetting(t, r, loop.WebOne, name, "", "")
+	awaitSetting(t, r, loop.WebOne, mesh.Setting{Name: name})
 }
 
 // testThreshold moves one threshold of one node, there and back, and once to
@@ -195,7 +196,7 @@ func testThreshold(t *testing.T, r *loop.Rig, kv *consul.Client) {
 	others()
 
 	put(t, kv, key, "0%")
-	awaitSetting(t, r, loop.WebOne, name, "0%", key)
+	awaitSetting(t, r, loop.WebOne, mesh.Setting{Name: name, Value: "0%", From: key})
 	runNow()
 	bad := r.AwaitCheck(t, loop.WebOne, check, mesh.HealthWarning)
 	if !strings.HasPrefix(bad.Result.Output, "more than 0% of the ") {
@@ -204,7 +205,7 @@ func testThreshold(t *testing.T, r *loop.Rig, kv *consul.Client) {
 	others()
 
 	put(t, kv, key, "banana")
-	awaitSetting(t, r, loop.WebOne, name, "banana", key)
+	awaitSetting(t, r, loop.WebOne, mesh.Setting{Name: name, Value: "banana", From: key})
 	runNow()
 	lost := r.AwaitCheck(t, loop.WebOne, check, mesh.HealthUnknown)
 	if !strings.Contains(lost.Result.Output, "warn") || !strings.Contains(lost.Result.Output, "banana") {
@@ -213,7 +214,7 @@ func testThreshold(t *testing.T, r *loop.Rig, kv *consul.Client) {
 	others()
 
 	drop(t, kv, key)
-	awaitSetting(t, r, loop.WebOne, name, "", "")
+	awaitSetting(t, r, loop.WebOne, mesh.Setting{Name: name})
 	runNow()
 	r.AwaitCheck(t, loop.WebOne, check, mesh.HealthPassing)
 }
@@ -358,7 +359,7 @@ func testNoSettings(t *testing.T, r *loop.Rig, kv *consul.Client) {
 	}
 	put(t, kv, "alps/config/global/huge", strings.Repeat("x", v1.MaxValue))
 	put(t, kv, good, "yes")
-	awaitSetting(t, r, loop.WebOne, "app/good", "yes", good)
+	awaitSetting(t, r, loop.WebOne, mesh.Setting{Name: "app/good", Value: "yes", From: good})
 	list, err := r.Client().NodeConfig(t.Context(), loop.WebOne)
 	if err != nil || len(list.Settings) != 1 {
 		t.Errorf("%d settings, %v; want 1", len(list.Settings), err)
@@ -366,5 +367,5 @@ func testNoSettings(t *testing.T, r *loop.Rig, kv *consul.Client) {
 	for _, key := range append(wrong, good, "alps/config/global/huge") {
 		drop(t, kv, key)
 	}
-	awaitSetting(t, r, loop.WebOne, "app/good", "", "")
+	awaitSetting(t, r, loop.WebOne, mesh.Setting{Name: "app/good"})
 }

@@ -266,10 +266,10 @@ func feed(ctx context.Context, consul, what, check, note string) error {
 	if err != nil {
 		return err
 	}
-	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s, %v", res.Status, err)
+	if res.StatusCode != http.StatusOK {
+		err = errors.New(res.Status)
 	}
-	return nil
+	return errors.Join(err, res.Body.Close())
 }
 
 // testReload adds, changes and removes a service and a check.

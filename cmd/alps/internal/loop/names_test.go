@@ -31,8 +31,11 @@ const (
 // Consul.
 func threeServers() []cluster.Datacenter {
 	return []cluster.Datacenter{{Name: deckDC, Nodes: []cluster.NodeSpec{
-		{Name: loop.ServerNode, Server: true}, {Name: loop.Observer, Server: true}, {Name: thirdServer, Server: true},
-		{Name: loop.WebOne}, {Name: loop.WebTwo},
+		{Name: loop.ServerNode, Server: true},
+		{Name: loop.Observer, Server: true},
+		{Name: thirdServer, Server: true},
+		{Name: loop.WebOne},
+		{Name: loop.WebTwo},
 	}}}
 }
 
@@ -88,7 +91,7 @@ func testWhatExists(t *testing.T, r *loop.Rig) {
 		{"_web._tcp.service.yixia", typeSRV, srv("yixia")},
 	} {
 		for _, at := range []string{loop.Observer, loop.WebOne} {
-			got := awaitReply(t, dnsOf(r, at), q.name, q.typ, rcodeOK, q.want...)
+			got := awaitReply(t, dnsOf(r, at), query{q.name, q.typ}, rcodeOK, q.want...)
 			const authoritative = 0x8580 // qr aa rd ra.
 			if got.Flags != authoritative {
 				t.Errorf("%s: the flags are %04x, want %04x", q.name, got.Flags, authoritative)
@@ -140,8 +143,8 @@ func testReverse(t *testing.T, r *loop.Rig) {
 		p := strings.Split(n.Addr, ".")
 		slices.Reverse(p)
 		name := n.Name + ".node." + deckDC + ".yixia"
-		awaitReply(t, dnsOf(r, loop.Observer), strings.Join(p, ".")+".in-addr.arpa", typePTR, rcodeOK, "PTR "+name+".")
-		awaitReply(t, dnsOf(r, loop.Observer), name, typeA, rcodeOK, "A "+n.Addr)
+		awaitReply(t, dnsOf(r, loop.Observer), query{strings.Join(p, ".") + ".in-addr.arpa", typePTR}, rcodeOK, "PTR "+name+".")
+		awaitReply(t, dnsOf(r, loop.Observer), query{name, typeA}, rcodeOK, "A "+n.Addr)
 	}
 }
 
@@ -154,7 +157,7 @@ func testDeckPacket(t *testing.T, r *loop.Rig) {
 		want = append(want, "A "+n.Addr)
 	}
 	server := dnsOf(r, loop.WebOne)
-	got := awaitReply(t, server, name, typeA, rcodeOK, want...)
+	got := awaitReply(t, server, query{name, typeA}, rcodeOK, want...)
 	type packet struct {
 		Flags  uint16
 		Size   int
@@ -191,11 +194,11 @@ func testDeckPacket(t *testing.T, r *loop.Rig) {
 }
 
 func testForwarding(t *testing.T, r *loop.Rig, up *upstream) {
-	got := awaitReply(t, dnsOf(r, loop.WebTwo), up.name, typeA, rcodeOK, "A "+up.answer)
+	got := awaitReply(t, dnsOf(r, loop.WebTwo), query{up.name, typeA}, rcodeOK, "A "+up.answer)
 	if aa := uint16(0x0400); got.Flags&aa != 0 {
 		t.Errorf("the answer of another server is marked as ours: %04x", got.Flags)
 	}
-	awaitReply(t, dnsOf(r, loop.WebTwo), "nosuch.example.org", typeA, rcodeNotFound)
+	awaitReply(t, dnsOf(r, loop.WebTwo), query{"nosuch.example.org", typeA}, rcodeNotFound)
 }
 
 // testJoin starts a Consul agent that was not there when the cluster began. No
@@ -241,8 +244,8 @@ func testJoin(t *testing.T, r *loop.Rig) {
 	})
 	listed := time.Now()
 	for _, n := range r.Consul().Nodes() {
-		awaitReply(t, dnsOf(r, n.Name), name+".node.yixia", typeA, rcodeOK, "A "+addr)
-		awaitReply(t, dnsOf(r, n.Name), name, typeA, rcodeOK, "A "+addr)
+		awaitReply(t, dnsOf(r, n.Name), query{name + ".node.yixia", typeA}, rcodeOK, "A "+addr)
+		awaitReply(t, dnsOf(r, n.Name), query{name, typeA}, rcodeOK, "A "+addr)
 	}
 	t.Logf("%s resolves on all %d nodes %s after Consul listed it, %s after its start", name, len(r.Consul().Nodes()),
 		time.Since(listed).Round(time.Millisecond), time.Since(started).Round(time.Millisecond))
@@ -296,14 +299,14 @@ func testStartAlone(t *testing.T, r *loop.Rig) {
 	}
 	server := dnsOf(r, loop.WebTwo)
 	one := r.NodeAddr(loop.WebOne)
-	first := awaitReply(t, server, loop.WebOne+".node.yixia", typeA, rcodeOK, "A "+one)
+	first := awaitReply(t, server, query{loop.WebOne + ".node.yixia", typeA}, rcodeOK, "A "+one)
 	for _, ttl := range first.TTLs {
 		if ttl > 5 {
 			t.Errorf("a name of the disk lives %d s, want at most 5", ttl)
 		}
 	}
-	awaitReply(t, server, loop.WebOne, typeA, rcodeOK, "A "+one)
-	awaitReply(t, server, "web.service.yixia", typeA, rcodeOK, "A "+one, "A "+node.Addr)
+	awaitReply(t, server, query{loop.WebOne, typeA}, rcodeOK, "A "+one)
+	awaitReply(t, server, query{"web.service.yixia", typeA}, rcodeOK, "A "+one, "A "+node.Addr)
 	if got, err := askDNS(t.Context(), "udp", server, "age.alps.yixia", typeTXT); err != nil || len(got.Answers) == 0 {
 		t.Errorf("the age is %v, %v", got.Answers, err)
 	} else {

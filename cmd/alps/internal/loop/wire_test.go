@@ -61,7 +61,7 @@ func askDNS(ctx context.Context, network, server, name string, typ uint16) (repl
 		return reply{}, err
 	}
 	b := make([]byte, 1<<16)
-	n := 0
+	var n int
 	if network == "tcp" {
 		if _, err := io.ReadFull(conn, b[:2]); err != nil {
 			return reply{}, err
@@ -224,14 +224,20 @@ func newUpstream(t *testing.T, name, answer string) *upstream {
 	return &upstream{conn.LocalAddr().String(), name, answer}
 }
 
+// query is what is asked for.
+type query struct {
+	name string
+	typ  uint16
+}
+
 // awaitReply waits until an agent answers a question as wanted.
-func awaitReply(t *testing.T, server, name string, typ uint16, rcode int, want ...string) reply {
+func awaitReply(t *testing.T, server string, q query, rcode int, want ...string) reply {
 	t.Helper()
 	slices.Sort(want)
 	var r reply
-	loop.Await(t, fmt.Sprintf("%s has %v at %s", name, want, server), func(ctx context.Context) error {
+	loop.Await(t, fmt.Sprintf("%s has %v at %s", q.name, want, server), func(ctx context.Context) error {
 		var err error
-		r, err = askDNS(ctx, "udp", server, name, typ)
+		r, err = askDNS(ctx, "udp", server, q.name, q.typ)
 		if err == nil && (r.Rcode != rcode || !slices.Equal(r.Answers, want)) {
 			err = fmt.Errorf("the answer is %v with code %d", r.Answers, r.Rcode)
 		}
