@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -49,8 +47,9 @@ func newAlertList(a *app) *cobra.Command {
 				return a.printJSON(list)
 			}
 			t := newTable("ID", "STATUS", "SEVERITY", "SINCE", "NODE", "SUMMARY")
+			t.wrap = true
 			for _, i := range list.Incidents {
-				t.row(string(i.ID), string(i.Status), i.Severity, clock(i.Opened), string(i.Node), i.Summary)
+				t.row(shortID(string(i.ID)), string(i.Status), i.Severity, clock(i.Opened), string(i.Node), i.Summary)
 			}
 			if err := t.print(a.out); err != nil {
 				return err
@@ -105,7 +104,7 @@ func incidentOrNewest(ctx context.Context, c *client.Client, args []string) (mes
 func (a *app) showIncident(i mesh.Incident) error {
 	line := func(label, text string) {
 		if strings.TrimSpace(text) != "" {
-			fmt.Fprintf(a.out, "%-9s %s\n", label, printable(text))
+			a.field(label, text)
 		}
 	}
 	line("incident", string(i.ID))
@@ -114,18 +113,23 @@ func (a *app) showIncident(i mesh.Incident) error {
 	line("severity", i.Severity)
 	line("rule", i.Rule)
 	line("node", string(i.Node))
-	line("check", strings.TrimSpace(i.Check+" "+string(i.Health)))
+	check := i.Check
+	if check == "" {
+		check = "node"
+	}
+	line("check", strings.TrimSpace(check+" "+string(i.Health)))
 	line("output", firstLine(i.Output))
 	line("owner", i.Owner)
 	line("runbook", i.Runbook)
 	fmt.Fprintln(a.out)
-	t := newTable("TIME", "AFTER", "WHAT", "BY", "STORY")
+	t := newTable("TIME", "AFTER", "WHAT", "STORY")
+	t.wrap = true
 	begin := i.Began
 	if begin.IsZero() {
 		begin = i.Opened
 	}
 	for _, e := range i.Timeline {
-		t.row(e.At.Local().Format("15:04:05.0"), brief(e.At.Sub(begin)), string(e.Kind), e.Actor, e.Text+dataText(e.Data))
+		t.row(e.At.Local().Format("15:04:05.0"), brief(e.At.Sub(begin)), string(e.Kind), storyText(e))
 	}
 	return t.print(a.out)
 }
@@ -139,19 +143,29 @@ func incidentStatus(i mesh.Incident) string {
 		text += fmt.Sprintf(" by %s after %s", i.ClosedBy, brief(i.Closed.Sub(i.Opened)))
 	}
 	if i.Reopened > 0 {
-		text += ", opened again " + strconv.Itoa(i.Reopened) + " times"
+		text += ", opened again " + times(i.Reopened)
 	}
 	return text
 }
 
-// dataText is what belongs to a line of the story, in the order of its names.
-func dataText(data map[string]string) string {
-	var b strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(data)) {
-		fmt.Fprintf(&b, " %s=%s", k, data[k])
+func times(n int) string {
+	if n == 1 {
+		return "once"
 	}
-	return b.String()
+	return strconv.Itoa(n) + " times"
 }
+
+// storyText is a line of the story, and who has done it when it was a person.
+func storyText(e mesh.IncidentEvent) string {
+	if e.Actor == "" || e.Actor == "alps" || strings.HasPrefix(e.Actor, "policy/") {
+		return e.Text
+	}
+	return strings.TrimSpace(e.Text + " (" + e.Actor + ")")
+}
+
+// shortID is as much of an id as a list shows: the start of one is enough
+// wherever an id is asked for.
+func shortID(id string) string { return id[:min(len(id), 8)] }
 
 func newAlertChange(a *app, what v1.IncidentChange, use, short string) *cobra.Command {
 	var text string

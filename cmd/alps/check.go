@@ -118,10 +118,12 @@ func ago(t time.Time) string {
 // brief prints a duration in its two largest units: 3d4h, 12m3s, 850ms.
 func brief(d time.Duration) string {
 	switch d = max(d, 0); {
+	case d == 0:
+		return "0s"
 	case d < time.Second:
 		return strconv.Itoa(int(d.Milliseconds())) + "ms"
 	case d < 10*time.Second:
-		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + "s"
+		return strings.TrimSuffix(strconv.FormatFloat(d.Seconds(), 'f', 1, 64), ".0") + "s"
 	case d < time.Minute:
 		return strconv.Itoa(int(d.Seconds())) + "s"
 	case d < time.Hour:

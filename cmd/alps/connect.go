@@ -24,9 +24,9 @@ const (
 // remote adds the flags of a verb that speaks to a server.
 func (a *app) remote(c *cobra.Command) *cobra.Command {
 	fl := c.Flags()
-	fl.StringVar(&a.conn.addr, "addr", "", "host:port of the server (env "+envAddr+", default 127.0.0.1:8780)")
-	fl.StringVar(&a.conn.token, "token", "", "API token (env "+envToken+"; prefer the environment: arguments are public)")
-	fl.StringVar(&a.conn.cacert, "ca-cert", "", "file with the CA's certificate (env "+envCACert+")")
+	fl.StringVar(&a.conn.addr, "addr", "", "host:port of a server ("+envAddr+"; 127.0.0.1:8780)")
+	fl.StringVar(&a.conn.token, "token", "", "API token ("+envToken+", which others cannot see)")
+	fl.StringVar(&a.conn.cacert, "ca-cert", "", "file with the CA's certificate ("+envCACert+")")
 	return c
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,12 +20,6 @@ import (
 	"alps/mesh"
 	"alps/server/api/client"
 	v1 "alps/server/api/v1"
-)
-
-// demoRule and demoPolicy are what the cluster of `alps dev` watches and mends.
-const (
-	demoRule   = "web-down"
-	demoPolicy = "restart-web"
 )
 
 // demoRules is the server's rules.d: HOOK is where the story is told, CTL the
@@ -124,11 +119,13 @@ func (s *story) incident(i mesh.Incident) {
 // dnsPoll is how often the story looks whom DNS answers.
 const dnsPoll = 100 * time.Millisecond
 
-// dns asks one node's agent for the demo service and tells when the answer
-// changes.
-func (s *story) dns(ctx context.Context, server, name string) {
+// dns asks the agents for the demo service, the next one when one does not
+// answer, and tells when the answer changes. That nobody is there is told only
+// after somebody was: at the start the names are still on their way.
+func (s *story) dns(ctx context.Context, servers []string, name string) {
+	var at atomic.Int32 // a lookup that was given up may still read it.
 	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, server)
+		return new(net.Dialer).DialContext(ctx, network, servers[int(at.Load())%len(servers)])
 	}}
 	tick := time.NewTicker(dnsPoll)
 	defer tick.Stop()
@@ -141,15 +138,20 @@ func (s *story) dns(ctx context.Context, server, name string) {
 		}
 		slices.Sort(list)
 		now := strings.Join(list, " ")
-		if err != nil {
+		if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
 			now = "nobody"
 		}
 		s.mu.Lock()
-		changed := now != s.names
-		s.names = now
-		s.mu.Unlock()
+		changed := now != "" && now != s.names && (s.names != "" || now != "nobody")
 		if changed {
-			s.tell("dns         %s is %s", name, now)
+			s.names = now
+		}
+		s.mu.Unlock()
+		switch {
+		case changed:
+			s.tell("dns         %s is %s", strings.TrimSuffix(name, "."), now)
+		case now == "":
+			at.Add(1)
 		}
 		select {
 		case <-ctx.Done():
@@ -166,8 +168,11 @@ func (s *story) run(ctx context.Context, c *dev.Cluster, hooks func(context.Cont
 	wg.Go(func() { hooks(ctx) })
 	wg.Go(func() { s.incidents(ctx, c.Client()) })
 	if len(c.Webs()) > 0 {
-		observer := c.Consul().Nodes()[min(1, len(c.Consul().Nodes())-1)]
-		wg.Go(func() { s.dns(ctx, dev.DNSAddr(observer), "web.service."+dev.Domains()[0]+".") })
+		var servers []string
+		for _, n := range c.Consul().Nodes() {
+			servers = append(servers, dev.DNSAddr(n))
+		}
+		wg.Go(func() { s.dns(ctx, servers, "web.service."+dev.Domains()[0]+".") })
 	}
 }
 
@@ -189,7 +194,7 @@ func (a *app) devWeb(ctx context.Context, listen, node string) error {
 	}
 	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprintf(w, "web on %s\n", node) //nolint:gosec // plain text to a demo's reader.
+		fmt.Fprintf(w, "web on %s\n", node)
 	})}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()

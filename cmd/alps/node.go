@@ -30,7 +30,9 @@ func newNodeList(a *app) *cobra.Command {
 
 Conditions are FIELD OP VALUE with = != > >= < <= ~ !~ (regexp) ^ (prefix), put
 together with and, or, not and brackets; a name or a range of names stands for
-itself. Fields: ` + strings.Join(mesh.FieldNames(), ", ") + `.`,
+itself. The fields are:
+
+  ` + strings.Join(wrapped(strings.Join(mesh.FieldNames(), ", "), 76), "\n  "),
 		Example: `  alps node list 'role=hadoop status!=passing'
   alps node list 'mem_gb>64 and not rack=11'
   alps node list bj-e-hadoop01-11-[203-213]`,
@@ -149,11 +151,22 @@ func (a *app) showNode(n mesh.Node) {
 		line("facts", "collected %s", clock(n.FactsAt))
 	}
 	for _, s := range n.Services {
-		line("service", "%s port %d %s", s.Name, s.Port, strings.Join(s.Tags, ","))
+		line("service", "%s", serviceText(s))
 	}
 	for _, c := range n.Checks {
-		line("check", "%-8s %s: %s", c.Status, c.Name, strings.TrimSpace(c.Output))
+		line("check", "%-8s %s: %s", c.Status, c.Name, firstLine(c.Output))
 	}
+}
+
+func serviceText(s mesh.Service) string {
+	text := s.Name
+	if s.Port != 0 {
+		text += " port " + strconv.Itoa(s.Port)
+	}
+	if len(s.Tags) > 0 {
+		text += " tags " + strings.Join(s.Tags, ",")
+	}
+	return text
 }
 
 func agentText(n mesh.Node) string {

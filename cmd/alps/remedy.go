@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,6 +33,7 @@ func newRemedyList(a *app) *cobra.Command {
 				return a.printJSON(list)
 			}
 			t := newTable("POLICY", "RULE", "MODE", "LAST HOUR", "LAST", "NOW")
+			t.wrap = true
 			for _, p := range list.Policies {
 				last := ""
 				if p.Last != nil {
@@ -69,8 +71,9 @@ func newRemedyRuns(a *app) *cobra.Command {
 				return a.printJSON(v1.RemedyRunList{Runs: runs})
 			}
 			t := newTable("ID", "TIME", "POLICY", "NODE", "STATE", "WHY")
+			t.wrap = true
 			for _, r := range runs {
-				t.row(string(r.ID), clock(r.Decided), r.Policy, string(r.Node), string(r.State), whyRefused(r))
+				t.row(shortID(string(r.ID)), clock(r.Decided), r.Policy, string(r.Node), string(r.State), whyRefused(r))
 			}
 			return t.print(a.out)
 		}),
@@ -90,7 +93,9 @@ func newRemedyShow(a *app) *cobra.Command {
 	return a.remote(&cobra.Command{
 		Use:   "show [ID]",
 		Short: "Show one run with its evidence, the newest without an id",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Show one run with its evidence, the newest without an id. The start of an id is
+enough when no other run's begins with it.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
 			r, err := runOrNewest(ctx, c, args)
 			if err != nil {
@@ -107,7 +112,7 @@ func newRemedyShow(a *app) *cobra.Command {
 
 func runOrNewest(ctx context.Context, c *client.Client, args []string) (mesh.RemedyRun, error) {
 	if len(args) == 1 {
-		return c.RemedyRun(ctx, args[0])
+		return runByStart(ctx, c, args[0])
 	}
 	runs, err := c.RemedyRuns(ctx, v1.RemedyRunFilter{Limit: 1})
 	if err != nil {
@@ -119,10 +124,34 @@ func runOrNewest(ctx context.Context, c *client.Client, args []string) (mesh.Rem
 	return runs[0], nil
 }
 
+// A run is found by its whole id, or by the start of one among the newest.
+const (
+	wholeRunID = 16
+	searched   = 1000
+)
+
+func runByStart(ctx context.Context, c *client.Client, id string) (mesh.RemedyRun, error) {
+	if len(id) == wholeRunID {
+		return c.RemedyRun(ctx, id)
+	}
+	runs, err := c.RemedyRuns(ctx, v1.RemedyRunFilter{Limit: searched})
+	if err != nil {
+		return mesh.RemedyRun{}, err
+	}
+	runs = slices.DeleteFunc(runs, func(r mesh.RemedyRun) bool { return !strings.HasPrefix(string(r.ID), id) })
+	switch len(runs) {
+	case 0:
+		return mesh.RemedyRun{}, mesh.Errorf(mesh.NotFound, "there is no run %s", id).WithHint("`alps remedy runs` shows them")
+	case 1:
+		return c.RemedyRun(ctx, string(runs[0].ID))
+	}
+	return mesh.RemedyRun{}, mesh.Errorf(mesh.Invalid, "the ids of %d runs begin with %s", len(runs), id).WithHint("type more of it")
+}
+
 func (a *app) showRun(r mesh.RemedyRun) {
 	line := func(label, text string) {
 		if strings.TrimSpace(text) != "" {
-			fmt.Fprintf(a.out, "%-9s %s\n", label, printable(text))
+			a.field(label, text)
 		}
 	}
 	line("run", string(r.ID))

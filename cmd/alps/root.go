@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -57,6 +58,8 @@ jobs and name discovery, for teams that run a data platform themselves.
 		}
 	}
 	root.AddCommand(newVersion(a))
+	// Helps fit a terminal of 80 columns.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", "Flags.FlagUsagesWrapped 80"))
 	a.noteBegin(root)
 	return root
 }

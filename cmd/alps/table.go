@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -16,11 +17,12 @@ import (
 // table prints rows under a header, in columns that two spaces part, so that
 // awk and cut find the fields. No line has trailing spaces. Text from
 // outside is made safe: a control character could rewrite the terminal. The
-// last column is cut where the line would not fit the reader's; into a file
-// or a pipe it goes whole.
+// last column is cut where the line would not fit the reader's, or goes on
+// below itself with wrap; into a file or a pipe it goes whole.
 type table struct {
 	header []string
 	rows   [][]string
+	wrap   bool
 }
 
 func newTable(header ...string) *table { return &table{header: header} }
@@ -47,7 +49,7 @@ func (t *table) print(w io.Writer) error {
 	for _, n := range widths[:last] {
 		before += n + len(gap)
 	}
-	room := lineWidth(w) - before
+	room := max(lineWidth(w)-before, minLast)
 	var b strings.Builder
 	for _, row := range all {
 		for i, c := range row[:last] {
@@ -55,11 +57,35 @@ func (t *table) print(w io.Writer) error {
 			b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c)))
 			b.WriteString(gap)
 		}
-		b.WriteString(shorten(row[last], max(room, minLast)))
+		text := []string{shorten(row[last], room)}
+		if t.wrap {
+			text = wrapped(row[last], room)
+		}
+		b.WriteString(strings.Join(text, "\n"+strings.Repeat(" ", before)))
 		b.WriteByte('\n')
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// wrapped cuts s into lines of at most n runes, between words where it can. It
+// returns at least one line.
+func wrapped(s string, n int) []string {
+	var lines []string
+	for r := []rune(s); ; {
+		if len(r) <= n {
+			return append(lines, string(r))
+		}
+		at := n
+		for at > 0 && r[at] != ' ' {
+			at--
+		}
+		if at == 0 { // one long word.
+			lines, r = append(lines, string(r[:n])), r[n:]
+			continue
+		}
+		lines, r = append(lines, strings.TrimRight(string(r[:at]), " ")), r[at+1:]
+	}
 }
 
 const (
@@ -95,6 +121,13 @@ func printable(s string) string {
 }
 
 func unprintable(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+
+// field prints a label and what belongs to it, in the width of the reader.
+func (a *app) field(label, text string) {
+	const before = 10
+	lines := wrapped(printable(text), max(lineWidth(a.out)-before, minLast))
+	fmt.Fprintf(a.out, "%-9s %s\n", label, strings.Join(lines, "\n"+strings.Repeat(" ", before)))
+}
 
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
