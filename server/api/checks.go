@@ -95,7 +95,7 @@ func (s *Server) listChecks(ctx context.Context, in *checksIn) (*checksOut, erro
 		return nil, err
 	}
 	var all []mesh.CheckState
-	for _, c := range s.Checks.Checks(ctx) {
+	for c := range s.Checks.Checks(ctx) {
 		switch {
 		case in.Check != "" && in.Check != c.Result.Check && in.Check != c.Result.Name:
 		case in.Status != "" && in.Status != c.Status:
@@ -174,12 +174,7 @@ func (s *Server) nodeChecks(ctx context.Context, in *nodeIn) (*checksOut, error)
 	if err != nil {
 		return nil, err
 	}
-	var list []mesh.CheckState
-	for _, c := range s.Checks.Checks(ctx) {
-		if c.DC == n.DC && c.Node == n.Name {
-			list = append(list, c)
-		}
-	}
+	list := s.Checks.OfNode(ctx, n.DC, n.Name)
 	return &checksOut{checkPage(list, checkKey{}, max(len(list), 1))}, nil
 }
 
@@ -202,7 +197,7 @@ func (s *Server) runCheck(ctx context.Context, in *runCheckIn) (*runCheckOut, er
 	wanted := map[mesh.NodeID][]string{}
 	names := map[mesh.NodeID]mesh.NodeName{}
 	out := v1.RunCheckAnswer{Asked: []mesh.NodeName{}, Missed: map[string]string{}, Since: time.Now().UTC()}
-	for _, c := range s.Checks.Checks(ctx) {
+	for c := range s.Checks.Checks(ctx) {
 		n := nodes[place{c.DC, c.Node}]
 		if n == nil || in.Body.Check != c.Result.Check && in.Body.Check != c.Result.Name {
 			continue

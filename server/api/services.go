@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"iter"
 
 	"alps/mesh"
 	"alps/mesh/query"
@@ -81,9 +82,10 @@ type Status interface {
 
 // Checks knows how every check is. It answers from memory.
 type Checks interface {
-	// Checks returns all, in any order. The slice is the caller's, what its
-	// elements hold is shared.
-	Checks(ctx context.Context) []mesh.CheckState
+	// Checks yields all, in any order; OfNode returns those of one node. The
+	// slice is the caller's, what the states hold is shared.
+	Checks(ctx context.Context) iter.Seq[mesh.CheckState]
+	OfNode(ctx context.Context, dc string, name mesh.NodeName) []mesh.CheckState
 	// RunNow asks a node to run checks, by id, at once, and returns when its
 	// agent has taken that on; mesh.Unavailable when it has no link.
 	RunNow(ctx context.Context, node mesh.NodeID, checks []string) error

@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -69,7 +70,14 @@ func (l *Loop) Ran(id mesh.NodeID) []string {
 }
 
 // Checks implements api.Checks.
-func (l *Loop) Checks(context.Context) []mesh.CheckState { return slices.Clone(l.State().Checks) }
+func (l *Loop) Checks(context.Context) iter.Seq[mesh.CheckState] {
+	return slices.Values(slices.Clone(l.State().Checks))
+}
+
+// OfNode implements api.Checks.
+func (l *Loop) OfNode(_ context.Context, dc string, name mesh.NodeName) []mesh.CheckState {
+	return slices.DeleteFunc(slices.Clone(l.State().Checks), func(c mesh.CheckState) bool { return c.DC != dc || c.Node != name })
+}
 
 // RunNow implements api.Checks.
 func (l *Loop) RunNow(_ context.Context, node mesh.NodeID, checks []string) error {

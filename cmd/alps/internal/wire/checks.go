@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"time"
 
 	"alps/mesh"
@@ -67,13 +68,10 @@ type states struct {
 	agents *agents
 }
 
-func (c states) Checks(context.Context) []mesh.CheckState {
-	var out []mesh.CheckState
-	c.s.Each(func(s mesh.CheckState) bool {
-		out = append(out, s)
-		return true
-	})
-	return out
+func (c states) Checks(context.Context) iter.Seq[mesh.CheckState] { return c.s.Each }
+
+func (c states) OfNode(_ context.Context, dc string, name mesh.NodeName) []mesh.CheckState {
+	return c.s.Node(dc, name)
 }
 
 func (c states) RunNow(ctx context.Context, node mesh.NodeID, checks []string) error {
