@@ -203,7 +203,7 @@ func scriptOutcome(d *mesh.CheckDef, r *plugin.Result) outcome {
 	case r.Signal != "":
 		o.status, o.output = mesh.HealthUnknown, with("the script was ended by "+r.Signal, text)
 	default:
-		o.status, o.output = nagios(r.Code, text)
+		o.status, o.output = meaning(r.Code, text)
 	}
 	if len(r.Left) > 0 {
 		o.output = with(o.output, "processes are left that cannot be stopped: "+strings.Join(r.Left, ", "))
@@ -214,8 +214,16 @@ func scriptOutcome(d *mesh.CheckDef, r *plugin.Result) outcome {
 	return o
 }
 
-// nagios says what an exit code means.
-func nagios(code int, text string) (mesh.Health, string) {
+// The exit codes by which a shell says that it could not run a command.
+const (
+	notExecutable = 126
+	notFound      = 127
+)
+
+// meaning says what an exit code means: 0 to 3 as for a Nagios plugin, and any
+// other as for a check of Consul, so that `curl` of a service that is down is
+// critical. A shell that could not run the command is the asker's own failure.
+func meaning(code int, text string) (mesh.Health, string) {
 	switch code {
 	case 0:
 		return mesh.HealthPassing, text
@@ -225,8 +233,10 @@ func nagios(code int, text string) (mesh.Health, string) {
 		return mesh.HealthCritical, text
 	case 3:
 		return mesh.HealthUnknown, text
+	case notExecutable, notFound:
+		return mesh.HealthUnknown, with(fmt.Sprintf("exit code %d: the command cannot be run", code), text)
 	}
-	return mesh.HealthUnknown, with(fmt.Sprintf("exit code %d is none of 0, 1, 2 and 3", code), text)
+	return mesh.HealthCritical, with(fmt.Sprintf("exit code %d", code), text)
 }
 
 // with puts what the script said behind what we say of it.

@@ -15,6 +15,9 @@ import (
 // helperVar makes the test binary play a script that no shell can.
 const helperVar = "PLUGIN_TEST_HELPER"
 
+// readyVar names the file by which the deaf say that they are.
+const readyVar = "PLUGIN_TEST_READY"
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(helperVar); role != "" {
 		os.Exit(helper(role))
@@ -54,8 +57,11 @@ func helper(role string) int {
 			return 98
 		}
 		_, _ = os.Stdout.WriteString(strconv.Itoa(c.Process.Pid))
-	case "deaf":
+	case "deaf": // says in a file that it is, if it is told one.
 		signal.Ignore(syscall.SIGTERM)
+		if path := os.Getenv(readyVar); path != "" && os.WriteFile(path, nil, 0o600) != nil {
+			return 98
+		}
 		time.Sleep(time.Hour)
 	}
 	return 0

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -138,7 +139,7 @@ func TestATimeoutEndsTheWholeTree(t *testing.T) {
 	for _, role := range []string{"stubborn", "endless", "deaf"} {
 		t.Run(role, func(t *testing.T) {
 			s := play(role)
-			s.Timeout = 300 * time.Millisecond
+			s.Timeout = 2 * time.Second // long enough to have become deaf.
 			r := run(t, s)
 			if !r.Timeout || r.Signal != "SIGKILL" {
 				t.Errorf("timeout %v, signal %q; want a timeout by SIGKILL", r.Timeout, r.Signal)
@@ -190,9 +191,22 @@ func TestTheRestOfItsGroupEndsWithIt(t *testing.T) {
 
 func TestCancellingStopsIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
+	defer cancel()
 	s := play("deaf")
+	ready := filepath.Join(t.TempDir(), "ready")
+	s.Env = append(s.Env, readyVar+"="+ready)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(ready); err == nil {
+				cancel()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
 	r := Run(ctx, s)
+	cancel()
+	wg.Wait()
 	if !r.Stopped || r.Timeout || r.Signal != "SIGKILL" {
 		t.Errorf("got %+v, want it stopped", r)
 	}
