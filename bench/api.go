@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -92,15 +91,7 @@ func (r *apiRun) connect() error {
 func (r *apiRun) close() {
 	r.web.CloseIdleConnections()
 	r.api.Close()
-	r.stop()
-}
-
-func (r *apiRun) stop() {
-	if r.server != nil {
-		_ = r.server.Process.Signal(syscall.SIGTERM) // it may have ended.
-		_ = r.server.Wait()
-		r.server = nil
-	}
+	endDaemon(r.server)
 }
 
 // register puts the nodes from one number to another into Consul's catalog,
@@ -134,30 +125,15 @@ func (r *apiRun) register(ctx context.Context, from, to int) error {
 // restart starts the server again, so that it reads all of the catalog at
 // once, and waits until it knows every node and check.
 func (r *apiRun) restart(ctx context.Context, nodes int) error {
+	config := filepath.Join(r.c.dir, "server", "server.hcl")
+	var err error
 	if r.server == nil {
-		pids, err := r.c.pids("server --config")
-		if err != nil {
-			return err
-		}
-		if err := syscall.Kill(pids[0], syscall.SIGTERM); err != nil {
-			return err
-		}
-		for syscall.Kill(pids[0], 0) == nil { // `alps dev` reaps it.
-			if err := sleep(ctx, loopEvery); err != nil {
-				return err
-			}
-		}
+		r.server, err = r.c.restart(ctx, r.alps, "server", config)
+	} else {
+		endDaemon(r.server)
+		r.server, err = startDaemon(ctx, r.alps, "server", config)
 	}
-	r.stop()
-	dir := filepath.Join(r.c.dir, "server")
-	log, err := os.Create(filepath.Join(dir, "again.log"))
 	if err != nil {
-		return err
-	}
-	defer log.Close()
-	r.server = exec.CommandContext(ctx, r.alps, "server", "--config", filepath.Join(dir, "server.hcl"))
-	r.server.Dir, r.server.Stdout, r.server.Stderr = dir, log, log
-	if err := r.server.Start(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*loopPatience)

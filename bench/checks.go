@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"alps/mesh"
@@ -46,8 +46,12 @@ func benchChecks(ctx context.Context, e env) error {
 	}
 	defer func() { _ = consul.Close() }()
 
-	var all []*checker
-	ours, err := assignOurs(ctx, c, asked)
+	ours, err := assignOurs(ctx, e, c, asked)
+	defer func() {
+		for _, k := range ours {
+			endDaemon(k.daemon)
+		}
+	}()
 	if err != nil {
 		return err
 	}
@@ -55,7 +59,7 @@ func benchChecks(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	all = append(append(all, ours...), theirs...)
+	all := slices.Concat(ours, theirs)
 	e.printf("  everything runs; quiet for %s\n", settle) // who waits for the machine may go on.
 	if err := sleep(ctx, settle); err != nil {
 		return err
@@ -83,6 +87,7 @@ func benchChecks(ctx context.Context, e env) error {
 type checker struct {
 	checks int
 	agent  part // of ALPS; its zero value where Consul runs them.
+	daemon *exec.Cmd
 	consul part
 	passes func(context.Context) (int, error)
 }
@@ -151,9 +156,9 @@ func kindOf(i int) mesh.CheckKind {
 
 const checkPrefix = "bench-"
 
-// assignOurs gives agents their checks in files. The packs are switched off:
-// what is left are these checks.
-func assignOurs(ctx context.Context, c *cluster, asked *shop) ([]*checker, error) {
+// assignOurs starts agents again with these checks alone, without packs and
+// without anybody who asks them for names.
+func assignOurs(ctx context.Context, e env, c *cluster, asked *shop) ([]*checker, error) {
 	api, err := c.client()
 	if err != nil {
 		return nil, err
@@ -168,28 +173,25 @@ func assignOurs(ctx context.Context, c *cluster, asked *shop) ([]*checker, error
 		node := string(list.Nodes[1+i].Name)
 		k := &checker{checks: n, passes: func(ctx context.Context) (int, error) { return passing(ctx, api, node) }}
 		dir := filepath.Join(c.dir, "agent", node)
-		agent, err := c.pids("--config " + filepath.Join(dir, "agent.hcl"))
-		if err != nil {
-			return nil, err
-		}
-		consul, err := c.pids(filepath.Join("consul", node) + string(filepath.Separator))
-		if err != nil {
-			return nil, err
-		}
-		k.agent.pid, k.consul.pid = agent[0], consul[0]
 		if err := writeChecks(dir, n, asked); err != nil {
-			return nil, err
+			return out, err
 		}
-		if err := syscall.Kill(k.agent.pid, syscall.SIGHUP); err != nil {
-			return nil, err
+		if k.daemon, err = c.restart(ctx, e.alps, "agent", filepath.Join(dir, "agent.hcl")); err != nil {
+			return out, err
 		}
 		out = append(out, k)
+		consul, err := c.pids(filepath.Join("consul", node) + string(filepath.Separator))
+		if err != nil {
+			return out, err
+		}
+		k.agent.pid, k.consul.pid = k.daemon.Process.Pid, consul[0]
 	}
 	return out, nil
 }
 
-// writeChecks writes the definitions of n checks, and takes the packs out of
-// the agent's configuration.
+// writeChecks writes the definitions of n checks. In the agent's configuration
+// it takes the packs out, and has names answered where `alps dev`, which asks
+// all the time for its tour, does not ask.
 func writeChecks(dir string, n int, asked *shop) error {
 	var b strings.Builder
 	for i := range n {
@@ -214,11 +216,14 @@ func writeChecks(dir string, n int, asked *shop) error {
 	if err != nil {
 		return err
 	}
-	const packs = `packs = ["host", "consul"]`
-	if !strings.Contains(string(text), packs) {
-		return fmt.Errorf("%s does not say %s", path, packs)
+	out := string(text)
+	for _, change := range [][2]string{{`packs = ["host", "consul"]`, "packs = []"}, {":" + alpsDNSPort + `"`, `:8654"`}} {
+		if !strings.Contains(out, change[0]) {
+			return fmt.Errorf("%s does not say %s", path, change[0])
+		}
+		out = strings.Replace(out, change[0], change[1], 1)
 	}
-	return os.WriteFile(path, []byte(strings.Replace(string(text), packs, "packs = []", 1)), 0o600)
+	return os.WriteFile(path, []byte(out), 0o600)
 }
 
 // passing is how many of the checks of a node pass, by the server.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"alps/server/api/client"
@@ -103,6 +104,45 @@ func (c *cluster) getenv(key string) string {
 // client speaks to the server as an admin.
 func (c *cluster) client() (*client.Client, error) {
 	return client.New(client.Options{Address: c.getenv("ALPS_ADDR"), Token: c.getenv("ALPS_TOKEN"), CAFile: c.getenv("ALPS_CACERT")})
+}
+
+// restart ends the daemon of a configuration and starts it again as a child of
+// ours, which must be ended before the cluster is closed.
+func (c *cluster) restart(ctx context.Context, alps, verb, config string) (*exec.Cmd, error) {
+	pids, err := c.pids(verb + " --config " + config)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Kill(pids[0], syscall.SIGTERM); err != nil {
+		return nil, err
+	}
+	for syscall.Kill(pids[0], 0) == nil { // `alps dev` reaps it.
+		if err := sleep(ctx, loopEvery); err != nil {
+			return nil, err
+		}
+	}
+	return startDaemon(ctx, alps, verb, config)
+}
+
+// startDaemon starts the daemon of a configuration, with a log beside it.
+func startDaemon(ctx context.Context, alps, verb, config string) (*exec.Cmd, error) {
+	dir := filepath.Dir(config)
+	log, err := os.Create(filepath.Join(dir, "again.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.CommandContext(ctx, alps, verb, "--config", config)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	return cmd, cmd.Start()
+}
+
+// endDaemon ends what restart or startDaemon has started; nil is nothing.
+func endDaemon(cmd *exec.Cmd) {
+	if cmd != nil && cmd.Process != nil {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended.
+		_ = cmd.Wait()
+	}
 }
 
 // sample is what one command cost and said.
