@@ -34,8 +34,8 @@ type checkKeys struct {
 	Notes string `key:"notes"`
 
 	// A command that ends with 0 for passing, 1 warning, 2 critical and 3
-	// unknown, as Nagios plugins do: a list of arguments, or a line for
-	// /bin/sh.
+	// unknown, as Nagios plugins do, and with any other code for critical: a
+	// list of arguments, or a line for /bin/sh.
 	Script commandLine `key:"script"`
 
 	// The list of arguments as Consul calls it: the same as script.

@@ -67,6 +67,12 @@ func (e *Engine) SetPolicies(policies []mesh.Policy, scripts *library.Library, l
 	return nil
 }
 
+// CheckPolicies says what SetPolicies would find wrong.
+func CheckPolicies(policies []mesh.Policy, scripts *library.Library) error {
+	_, err := newSetup(policies, scripts, mesh.RemedyAuto)
+	return err
+}
+
 // OnIncident takes a change of an incident. It does not block.
 func (e *Engine) OnIncident(i mesh.Incident) {
 	i.Timeline = nil

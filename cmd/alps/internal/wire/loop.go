@@ -129,7 +129,14 @@ func loadRules(cfg *config.Server) (ruleset, error) {
 		return ruleset{}, err
 	}
 	scripts, err := library.Load(cfg.Remedy.Scripts)
-	return ruleset{rules, scripts, mesh.RemedyMode(cfg.Remedy.Mode)}, err
+	if err != nil {
+		return ruleset{}, err
+	}
+	// A server that stands by finds now what it would find when it is needed.
+	if err := remedy.CheckPolicies(rules.Policies, scripts); err != nil {
+		return ruleset{}, err
+	}
+	return ruleset{rules, scripts, mesh.RemedyMode(cfg.Remedy.Mode)}, nil
 }
 
 // names are the receivers by name.
