@@ -120,7 +120,7 @@ type part struct {
 // common lists the parts that every datacenter has.
 func (f *feed) common() []part {
 	return []part{
-		watch(f, "nodes", time.Second, f.client.Nodes, func(l []consul.Node) {
+		watch(f, "nodes", pace{least: time.Second}, f.client.Nodes, func(l []consul.Node) {
 			f.fn(catalogNodes(l))
 			signal(f.members)
 			signal(f.all)
@@ -130,7 +130,7 @@ func (f *feed) common() []part {
 			signal(f.members)
 		}),
 		f.bad("warning checks", consul.Warning, func(l []NodeCheck) { f.fn(WarningChecks(l)) }),
-		watch(f, "list of services", time.Second, f.client.Services, func(map[string][]string) {
+		watch(f, "list of services", pace{least: time.Second}, f.client.Services, func(map[string][]string) {
 			signal(f.services)
 			signal(f.all)
 		}),
@@ -156,7 +156,7 @@ func (f *feed) bad(name, state string, deliver func([]NodeCheck)) part {
 	}
 	before := make(map[place]bool) // of the part's goroutine alone.
 	return part{name, func(ctx context.Context) {
-		watch(f, name, time.Second, f.state(state), func(l []consul.Check) {
+		watch(f, name, pace{time.Second, badBurst}, f.state(state), func(l []consul.Check) {
 			now := make(map[place]bool, len(l))
 			for _, c := range l {
 				now[place{c.Node, c.ID}] = true
@@ -193,7 +193,7 @@ func (f *feed) facts(prefix string, least time.Duration) part {
 	read := func(ctx context.Context, q consul.Query) ([]consul.Pair, consul.Meta, error) {
 		return f.client.List(ctx, prefix, q)
 	}
-	return watch(f, "facts under "+prefix, least, read, func(l []consul.Pair) {
+	return watch(f, "facts under "+prefix, pace{least: least}, read, func(l []consul.Pair) {
 		u := Documents{Prefix: prefix, Docs: make([]Document, len(l))}
 		for i, p := range l {
 			u.Docs[i] = Document{Key: p.Key, Value: p.Value}
@@ -208,13 +208,24 @@ func (f *feed) state(state string) func(context.Context, consul.Query) ([]consul
 	}
 }
 
+// pace is how often something is read while it changes: least lies between two
+// reads, but for the first few after a quiet time.
+type pace struct {
+	least time.Duration
+	burst int // zero is three.
+}
+
+// badBurst is how many changes of the short lists of bad checks are followed at
+// once: a person who has just mended something looks whether it is well.
+const badBurst = 5
+
 // watch makes a part of something that can be waited on.
 func watch[T any](
-	f *feed, name string, least time.Duration,
+	f *feed, name string, pace pace,
 	read func(context.Context, consul.Query) (T, consul.Meta, error), deliver func(T),
 ) part {
 	return part{name, func(ctx context.Context) {
-		o := consul.WatchOptions{MinInterval: least, Report: func(err error) { f.report(name, err) }}
+		o := consul.WatchOptions{MinInterval: pace.least, Burst: pace.burst, Report: func(err error) { f.report(name, err) }}
 		consul.Watch(ctx, o, read, func(v T, m consul.Meta) {
 			deliver(v)
 			if m.Reset { // Consul went back in time; what is polled did too.
