@@ -371,6 +371,13 @@ func (d *definitions) testRules(t *testing.T) {
 	if want := "problem: rule phantom: no node has a check nosuch\n"; got.stderr != want || !strings.Contains(got.stdout, "\nphantom ") {
 		t.Errorf("alert rules prints %+v, want the problem %q", got, want)
 	}
+	loop.Await(t, "the server's log warns of the rule", func(context.Context) error {
+		b, err := os.ReadFile(d.Server().LogPath())
+		if err == nil && !strings.Contains(string(b), "rule phantom: no node has a check nosuch") {
+			err = errors.New("it does not")
+		}
+		return err
+	})
 
 	const bad = "rule \"other\" {\n  check = \"web\"\n}\n\npolicy \"mend\" {\n  rule   = \"other\"\n  script = \"nosuch\"\n}\n"
 	words := []string{"more.hcl:5: there is no script", "mend", "scripts/nosuch/run"}

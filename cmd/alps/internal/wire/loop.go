@@ -2,7 +2,10 @@ package wire
 
 import (
 	"context"
+	"slices"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"alps/mesh"
 	"alps/mesh/config"
@@ -29,6 +32,7 @@ type loop struct {
 	zone      *zone.Builder
 	alerts    *alert.Engine
 	remedy    *remedy.Engine
+	log       hclog.Logger
 }
 
 // lease is the term in which this server leads, and whether it may act in it.
@@ -102,6 +106,32 @@ func (l *loop) watchConsul(ctx context.Context) error {
 		} else if age == 0 {
 			l.alerts.Back()
 		}
+	}
+}
+
+// problemsEvery is how often the rules are looked through: checks come with the
+// first reports of agents, a while after rules were read.
+const problemsEvery = 20 * time.Second
+
+// watchRules logs what is wrong with the rules, such as one for a check that no
+// node has, once until it is something else, until ctx ends.
+func (l *loop) watchRules(ctx context.Context) error {
+	tick := time.NewTicker(problemsEvery)
+	defer tick.Stop()
+	var said []string
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := l.alerts.Problems()
+		for _, p := range now {
+			if !slices.Contains(said, p) {
+				l.log.Warn("a rule will never hold", "problem", p)
+			}
+		}
+		said = now
 	}
 }
 

@@ -100,7 +100,7 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 	if err != nil {
 		return err
 	}
-	l := &loop{hub: hub, lead: s.lead}
+	l := &loop{hub: hub, lead: s.lead, log: log.Named("alert")}
 	source := cmdb.FromConsul(cc, self.Datacenter)
 	inventory, err := cmdb.New(cmdb.Options{
 		Datacenter: self.Datacenter, Source: source, Writer: source, Links: agents, Roster: db, History: db,
@@ -218,6 +218,7 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 		{"notifications", o.notify.Run},
 		{"remedies", o.remedy.Run},
 		{"watch over Consul", l.watchConsul},
+		{"watch over the rules", l.watchRules},
 		{"API", web.Run},
 		{"service in Consul", announcement(cc, linkListener, cfg.Link, log.Named("consul")).run},
 	}
