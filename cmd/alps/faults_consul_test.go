@@ -133,7 +133,7 @@ func TestConsulAwayAtStart(t *testing.T) {
 	agentBefore, serverBefore := said(t, agent), said(t, c.Server())
 	start(t, agent)
 	start(t, c.Server())
-	logged(t, agent, agentBefore, "waiting for the local Consul agent")
+	logged(t, agent, agentBefore, "starting with what it said last") // so that it can answer names.
 	logged(t, c.Server(), serverBefore, "waiting for the local Consul agent")
 	got := alps(t, c, "doctor", "--config", agent.ConfigPath())
 	if got.code != exitFailed || !strings.Contains(got.stdout, "bad   consul  ") {
