@@ -246,7 +246,7 @@ var forms = []struct {
 	{regexp.MustCompile(`\b\d+(\.\d+)? (ms|s|seconds)\b`), "<duration>"},
 	{regexp.MustCompile(`"ms":\d+(\.\d+)?|"(min|median|max)":\d+(\.\d+)?`), "<rtt>"},
 	{regexp.MustCompile(`(?m)^alps-agent +bj-e-01 .*`), "alps-agent <as busy as this machine>"},
-	{regexp.MustCompile(`\blinked +(passing|warning)\b`), "linked <as busy as this machine>"},
+	{regexp.MustCompile(`\blinked +(passing|warning|critical)\b`), "linked <as busy as this machine>"},
 	{regexp.MustCompile(`\b\d+ event, \d+ watch, \d+ poll`), "<woke>"},
 	{regexp.MustCompile(`\b\d+(\.\d+)? (GiB|MiB|KiB)\b`), "<size>"},
 	{regexp.MustCompile(`(?m)\b\d+ +\d+(\.\d+)?[KMGT]$`), "<cpu> <size>"},
