@@ -229,19 +229,6 @@ func TestNoise(t *testing.T) {
 	}
 }
 
-func FuzzParseMount(f *testing.F) {
-	f.Add(`22 1 253:0 / / rw,relatime shared:1 - xfs /dev/mapper/root rw`)
-	f.Add(`1 0 8:1 / /a\040b rw - ext4 /dev/sda1 rw`)
-	f.Add(`1 0 8:1 / /a\04 rw - ext4 /dev/sda1\`)
-	f.Add(` - `)
-	f.Fuzz(func(t *testing.T, line string) {
-		m, ok := parseMount(line)
-		if ok && (m.device == "" || m.point == "" || m.fstype == "") {
-			t.Errorf("parseMount(%q) = %+v has an empty field", line, m)
-		}
-	})
-}
-
 func FuzzAssignments(f *testing.F) {
 	f.Add("ID=\"debian\"\nVERSION_ID='12'\n# x=y\n")
 	f.Add("A=\"\\\"\"")

@@ -41,23 +41,23 @@ func (r room) look(a answer, f *findings) {
 		return
 	}
 	used := 100 * float64(a.used) / float64(whole)
-	left := mesh.Sample{Name: "free:" + a.point, Value: float64(a.free), Unit: "B", Max: checks.Bound(float64(a.total))}
-	share := mesh.Sample{Name: "used:" + a.point, Value: used, Unit: "%"}
+	left := mesh.Sample{Name: "free:" + a.Point, Value: float64(a.free), Unit: "B", Max: checks.Bound(float64(a.total))}
+	share := mesh.Sample{Name: "used:" + a.Point, Value: used, Unit: "%"}
 	if float64(a.total) >= r.large {
 		left.Warn, left.Crit = below(r.largeWarn), below(r.largeCritical)
 		switch free := float64(a.free); {
 		case free < r.largeCritical:
-			f.add(mesh.HealthCritical, "%s has less than %s left", a.point, size(r.largeCritical))
+			f.add(mesh.HealthCritical, "%s has less than %s left", a.Point, size(r.largeCritical))
 		case free < r.largeWarn:
-			f.add(mesh.HealthWarning, "%s has less than %s left", a.point, size(r.largeWarn))
+			f.add(mesh.HealthWarning, "%s has less than %s left", a.Point, size(r.largeWarn))
 		}
 	} else {
 		share.Warn, share.Crit = checks.Bound(r.warn), checks.Bound(r.critical)
 		switch {
 		case used > r.critical:
-			f.add(mesh.HealthCritical, "%s is more than %s%% full", a.point, checks.Bound(r.critical))
+			f.add(mesh.HealthCritical, "%s is more than %s%% full", a.Point, checks.Bound(r.critical))
 		case used > r.warn:
-			f.add(mesh.HealthWarning, "%s is more than %s%% full", a.point, checks.Bound(r.warn))
+			f.add(mesh.HealthWarning, "%s is more than %s%% full", a.Point, checks.Bound(r.warn))
 		}
 	}
 	f.samples = append(f.samples, share, left)
@@ -85,13 +85,13 @@ func (i *inodes) Run(ctx context.Context, s *checks.Settings) checks.Result {
 		}
 		used := 100 * float64(a.inodes-a.inodesFree) / float64(a.inodes)
 		f.samples = append(f.samples, mesh.Sample{
-			Name: "used:" + a.point, Value: used, Unit: "%", Warn: checks.Bound(warn), Crit: checks.Bound(critical),
+			Name: "used:" + a.Point, Value: used, Unit: "%", Warn: checks.Bound(warn), Crit: checks.Bound(critical),
 		})
 		switch {
 		case used > critical:
-			f.add(mesh.HealthCritical, "%s has more than %s%% of its inodes in use", a.point, checks.Bound(critical))
+			f.add(mesh.HealthCritical, "%s has more than %s%% of its inodes in use", a.Point, checks.Bound(critical))
 		case used > warn:
-			f.add(mesh.HealthWarning, "%s has more than %s%% of its inodes in use", a.point, checks.Bound(warn))
+			f.add(mesh.HealthWarning, "%s has more than %s%% of its inodes in use", a.Point, checks.Bound(warn))
 		}
 	})
 }
@@ -115,13 +115,13 @@ func survey(ctx context.Context, s *checks.Settings, t tree, asker *asker, look 
 		switch {
 		case errors.Is(a.err, errHangs) && ctx.Err() != nil:
 			// Nobody has waited for it, so nothing is known of it.
-			f.add(mesh.HealthUnknown, "there was no time to ask %s", a.point)
+			f.add(mesh.HealthUnknown, "there was no time to ask %s", a.Point)
 		case errors.Is(a.err, errHangs):
-			f.add(mesh.HealthCritical, "%s does not answer", a.point)
+			f.add(mesh.HealthCritical, "%s does not answer", a.Point)
 		case errors.Is(a.err, fs.ErrNotExist), errors.Is(a.err, fs.ErrPermission):
 			// Unmounted since, or not for our eyes.
 		case a.err != nil:
-			f.add(mesh.HealthCritical, "%s: %v", a.point, a.err)
+			f.add(mesh.HealthCritical, "%s: %v", a.Point, a.err)
 		default:
 			look(a, &f)
 		}

@@ -18,6 +18,7 @@ import (
 	"alps/checks"
 	"alps/checks/checktest"
 	"alps/mesh"
+	"alps/mesh/procfs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -323,11 +324,7 @@ func FuzzProc(f *testing.F) {
 		f.Add(string(text))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for line := range strings.Lines(text) {
-			if m, ok := parseMount(line); ok {
-				m.counts()
-			}
-		}
+		procfs.Mounts(text, counts)
 		if total, available, err := parseMemory(text); err == nil && (total == 0 || available > total) {
 			t.Errorf("parseMemory(%q) = %d, %d", text, total, available)
 		}

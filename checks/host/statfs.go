@@ -6,6 +6,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"alps/mesh/procfs"
 )
 
 // usage is what a file system says of itself. Sizes are bytes; free is what
@@ -57,22 +59,23 @@ func newAsker(u func(path string) (usage, error)) *asker {
 
 // answer is what one mount has said.
 type answer struct {
-	mount
+	procfs.Mount
 	usage
+
 	err error
 }
 
 // all asks every mount and returns the answers in their order. A mount that
 // has not answered when ctx ends, or when most of its time is gone, has the
 // error errHangs.
-func (a *asker) all(ctx context.Context, mounts []mount) []answer {
+func (a *asker) all(ctx context.Context, mounts []procfs.Mount) []answer {
 	ctx, cancel := context.WithTimeout(ctx, patience(ctx))
 	defer cancel()
 	answers := make([]answer, len(mounts))
 	var wg sync.WaitGroup
 	for i, m := range mounts {
 		wg.Go(func() {
-			u, err := a.one(ctx, m.point)
+			u, err := a.one(ctx, m.Point)
 			answers[i] = answer{m, u, err}
 		})
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"alps/mesh/procfs"
 )
 
 // MaxStdout and MaxStderr are how many bytes of a script's output are kept.
@@ -154,8 +156,8 @@ func startAt(path string, s *Spec) (_ *child, err error) {
 		proc: proc, out: out, err: errs, tree: &tree{main: proc.Pid, marks: s.Marks},
 		exited: make(chan struct{}), reap: make(chan struct{}), reaped: make(chan struct{}),
 	}
-	if p, err := readProcess(proc.Pid); err == nil { // a zombie can be read as well.
-		c.tree.since = p.start
+	if p, err := procfs.Read(proc.Pid); err == nil { // a zombie can be read as well.
+		c.tree.since = p.Start
 	}
 	go out.run()
 	go errs.run()

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"alps/mesh/procfs"
 )
 
 var marks = []string{"ALPS_CHECK=plugin-test", "ALPS_NODE=" + strconv.Itoa(os.Getpid())}
@@ -44,14 +46,14 @@ func run(t *testing.T, s Spec) Result {
 // wantNobody fails the test when a process with our marks is left.
 func wantNobody(t *testing.T) {
 	t.Helper()
-	all, err := processes(0)
+	all, err := procfs.List(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range all {
-		if !p.ended() && hasEnv(p.pid, marks) {
+		if ours, _ := p.HasEnv(marks...); ours && !p.Ended() {
 			t.Errorf("%s is left", p)
-			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+			_ = syscall.Kill(p.PID, syscall.SIGKILL)
 		}
 	}
 }
@@ -178,8 +180,8 @@ func TestTheRestOfItsGroupEndsWithIt(t *testing.T) {
 	}
 	// It was told to die; who reaps it is not ours to say.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		p, err := readProcess(pid)
-		if err != nil || p.ended() {
+		p, err := procfs.Read(pid)
+		if err != nil || p.Ended() {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -211,28 +213,6 @@ func TestCancellingStopsIt(t *testing.T) {
 		t.Errorf("got %+v, want it stopped", r)
 	}
 	wantNobody(t)
-}
-
-func TestParseStat(t *testing.T) {
-	p, err := parseStat("12 (a ) (b) S 1 12 13 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 987 1 2")
-	want := process{ident: ident{12, 987}, ppid: 1, group: 12, session: 13, threads: 3, state: 'S', name: "a ) (b"}
-	if err != nil || p != want {
-		t.Errorf("got %+v, %v; want %+v", p, err, want)
-	}
-	for _, bad := range []string{"", "12", "12 (x) S", "x (y) S 1 12 13 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 987"} {
-		if _, err := parseStat(bad); err == nil {
-			t.Errorf("%q was read", bad)
-		}
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add("12 (a ) (b) S 1 12 13 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 987 1 2")
-	f.Fuzz(func(t *testing.T, line string) {
-		if p, err := parseStat(line); err == nil && !strings.Contains(line, p.name) {
-			t.Errorf("the name %q is not in %q", p.name, line)
-		}
-	})
 }
 
 func ExampleParse() {

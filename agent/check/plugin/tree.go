@@ -1,12 +1,11 @@
 package plugin
 
 import (
-	"errors"
 	"os"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"alps/mesh/procfs"
 )
 
 // tree is all processes of one run of a script. It belongs to one goroutine.
@@ -16,45 +15,49 @@ type tree struct {
 	main  int
 	since uint64 // nothing older than main belongs to it.
 	marks []string
-	known map[ident]bool
+	known map[procfs.ID]bool
 }
 
 // members looks at the machine and returns what runs of the tree.
-func (t *tree) members() ([]process, error) {
-	all, err := processes(t.since)
+func (t *tree) members() ([]procfs.Process, error) {
+	all, err := procfs.List(t.since)
 	if err != nil {
 		return nil, err
 	}
 	in := map[int]bool{}
 	for _, p := range all {
-		if p.pid != os.Getpid() && t.owns(p) {
-			in[p.pid] = true
+		if p.PID != os.Getpid() && t.owns(p) {
+			in[p.PID] = true
 		}
 	}
 	for more := len(in) > 0; more; {
 		more = false
 		for _, p := range all {
-			if !in[p.pid] && in[p.ppid] {
-				in[p.pid], more = true, true
+			if !in[p.PID] && in[p.Parent] {
+				in[p.PID], more = true, true
 			}
 		}
 	}
-	var out []process
+	var out []procfs.Process
 	for _, p := range all {
-		if in[p.pid] && !p.ended() {
+		if in[p.PID] && !p.Ended() {
 			out = append(out, p)
 			if t.known == nil {
-				t.known = map[ident]bool{}
+				t.known = map[procfs.ID]bool{}
 			}
-			t.known[p.ident] = true
+			t.known[p.ID] = true
 		}
 	}
 	return out, nil
 }
 
 // owns reports whether p shows by itself that it belongs to the tree.
-func (t *tree) owns(p process) bool {
-	return p.pid == t.main || p.group == t.main || p.session == t.main || t.known[p.ident] || hasEnv(p.pid, t.marks)
+func (t *tree) owns(p procfs.Process) bool {
+	if p.PID == t.main || p.Group == t.main || p.Session == t.main || t.known[p.ID] {
+		return true
+	}
+	marked, _ := p.HasEnv(t.marks...)
+	return marked
 }
 
 // gone reports whether the tree is proven empty. A list of processes is not
@@ -70,7 +73,7 @@ func (t *tree) gone() bool {
 
 // waitGone looks until the tree is gone, for at most the given time, and hands
 // what it sees to each.
-func (t *tree) waitGone(most time.Duration, each func([]process)) bool {
+func (t *tree) waitGone(most time.Duration, each func([]procfs.Process)) bool {
 	end := time.Now().Add(most)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		m, err := t.members()
@@ -90,13 +93,13 @@ func (t *tree) waitGone(most time.Duration, each func([]process)) bool {
 // could not be stopped, nil with the proof that nothing is left.
 func (t *tree) stop(grace time.Duration) (left []string) {
 	if grace > 0 {
-		asked := map[ident]bool{}
-		ask := func(m []process) {
+		asked := map[procfs.ID]bool{}
+		ask := func(m []procfs.Process) {
 			for _, p := range m {
-				if !asked[p.ident] {
-					asked[p.ident] = true
-					p.signal(syscall.SIGTERM)
-					p.signal(syscall.SIGCONT) // one that was stopped could not heed it.
+				if !asked[p.ID] {
+					asked[p.ID] = true
+					p.Signal(syscall.SIGTERM)
+					p.Signal(syscall.SIGCONT) // one that was stopped could not heed it.
 				}
 			}
 		}
@@ -104,10 +107,10 @@ func (t *tree) stop(grace time.Duration) (left []string) {
 			return nil
 		}
 	}
-	kill := func(m []process) {
+	kill := func(m []procfs.Process) {
 		_ = syscall.Kill(-t.main, syscall.SIGKILL) // reaches what was forked since we looked.
 		for _, p := range m {
-			p.signal(syscall.SIGKILL)
+			p.Signal(syscall.SIGKILL)
 		}
 	}
 	if t.waitGone(proofFor, kill) {
@@ -124,21 +127,4 @@ func (t *tree) stop(grace time.Duration) (left []string) {
 		left = []string{"a process that cannot be seen from here"}
 	}
 	return left
-}
-
-// signal sends sig to exactly this process, never to one that was given its
-// number since. A process that is gone is no error.
-func (p process) signal(sig syscall.Signal) {
-	fd, err := unix.PidfdOpen(p.pid, 0)
-	switch {
-	case errors.Is(err, unix.ESRCH):
-		return
-	case err != nil: // a kernel without pidfd: the number has to do.
-		_ = syscall.Kill(p.pid, sig)
-		return
-	}
-	defer unix.Close(fd) //nolint:errcheck // only a handle.
-	if now, err := readProcess(p.pid); err == nil && now.ident == p.ident {
-		_ = unix.PidfdSendSignal(fd, sig, nil, 0) // whether it works is seen by looking again.
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"alps/mesh"
+	"alps/mesh/procfs"
 )
 
 // The exit codes that a shell uses for a command that did not start.
@@ -326,8 +327,8 @@ func (r *Runner) exec(c *child, o *startOptions, files []*os.File) error {
 	c.started = time.Now()
 	c.proc = proc
 	c.tree = &tree{main: proc.Pid}
-	if p, err := readProcess(proc.Pid); err == nil { // a zombie can be read as well.
-		c.tree.since = p.start
+	if p, err := procfs.Read(proc.Pid); err == nil { // a zombie can be read as well.
+		c.tree.since = p.Start
 	}
 	c.exited, c.reap, c.status = make(chan struct{}), make(chan struct{}), make(chan syscall.WaitStatus, 1)
 	go c.wait()

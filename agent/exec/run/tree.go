@@ -6,6 +6,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"alps/mesh/procfs"
 )
 
 // markPrefix is the environment variable that every process of a job inherits.
@@ -20,10 +22,10 @@ type tree struct {
 	// earlier life of the agent has started it.
 	main  int
 	since uint64 // nothing older than main belongs to it.
-	known map[ident]bool
+	known map[procfs.ID]bool
 	// blank has the processes of which the last look could not tell whether
 	// they belong to the tree, and since when that is so.
-	blank map[ident]time.Time
+	blank map[procfs.ID]time.Time
 }
 
 // blankFor is how long a process may be in the middle of an execve. One that
@@ -57,35 +59,35 @@ func processCount(n int) string {
 }
 
 // members looks at the machine and returns what runs of the tree.
-func (t *tree) members() ([]process, error) {
-	all, err := processes(t.since)
+func (t *tree) members() ([]procfs.Process, error) {
+	all, err := procfs.List(t.since)
 	if err != nil {
 		return nil, err
 	}
 	grouped := t.leaf.pids()
 	before := t.blank
-	t.blank = map[ident]time.Time{}
+	t.blank = map[procfs.ID]time.Time{}
 	in := map[int]bool{}
 	for _, p := range all {
 		owned, blank := t.owns(p, grouped)
-		if owned && p.pid != os.Getpid() {
-			in[p.pid] = true
+		if owned && p.PID != os.Getpid() {
+			in[p.PID] = true
 		}
 		if blank {
-			t.blank[p.ident] = cmp.Or(before[p.ident], time.Now())
+			t.blank[p.ID] = cmp.Or(before[p.ID], time.Now())
 		}
 	}
 	for more := len(in) > 0; more; {
 		more = false
 		for _, p := range all {
-			if !in[p.pid] && in[p.ppid] && p.pid != os.Getpid() {
-				in[p.pid], more = true, true
+			if !in[p.PID] && in[p.Parent] && p.PID != os.Getpid() {
+				in[p.PID], more = true, true
 			}
 		}
 	}
-	var out []process
+	var out []procfs.Process
 	for _, p := range all {
-		if in[p.pid] && !p.ended() {
+		if in[p.PID] && !p.Ended() {
 			out = append(out, p)
 			t.remember(p)
 		}
@@ -95,14 +97,14 @@ func (t *tree) members() ([]process, error) {
 
 // owns reports whether p shows by itself that it belongs to the tree, or that
 // this cannot be told yet.
-func (t *tree) owns(p process, grouped map[int]bool) (owned, blank bool) {
+func (t *tree) owns(p procfs.Process, grouped map[int]bool) (owned, blank bool) {
 	switch {
-	case grouped[p.pid], t.known[p.ident]:
+	case grouped[p.PID], t.known[p.ID]:
 		return true, false
-	case t.main != 0 && (p.pid == t.main || p.group == t.main || p.session == t.main):
+	case t.main != 0 && (p.PID == t.main || p.Group == t.main || p.Session == t.main):
 		return true, false
 	default:
-		return hasEnv(p, t.mark)
+		return p.HasEnv(t.mark)
 	}
 }
 
@@ -116,18 +118,18 @@ func (t *tree) anyBlank() bool {
 	return false
 }
 
-func (t *tree) remember(p process) {
+func (t *tree) remember(p procfs.Process) {
 	if t.known == nil {
-		t.known = map[ident]bool{}
+		t.known = map[procfs.ID]bool{}
 	}
-	t.known[p.ident] = true
+	t.known[p.ID] = true
 }
 
 // anyKnown reports whether one of the processes that were seen before still
 // runs. It is much cheaper than to look at the whole machine.
 func (t *tree) anyKnown() bool {
 	for id := range t.known {
-		if _, runs := id.running(); runs {
+		if _, runs := id.Running(); runs {
 			return true
 		}
 	}
@@ -170,31 +172,31 @@ func (t *tree) waitGone(most time.Duration, each func()) bool {
 
 // stop ends the tree: TERM, at most the grace, KILL, proof.
 func (t *tree) stop(grace time.Duration) Stopped {
-	asked := map[ident]bool{}
+	asked := map[procfs.ID]bool{}
 	if m, err := t.members(); err == nil && len(m) == 0 && t.gone() {
 		return Stopped{}
 	}
 	askAll := func() {
-		var all []process // first: one may end because another does.
+		var all []procfs.Process // first: one may end because another does.
 		for id := range t.known {
-			if p, runs := id.running(); runs && !asked[id] {
+			if p, runs := id.Running(); runs && !asked[id] {
 				asked[id] = true
 				all = append(all, p)
 			}
 		}
 		for _, p := range all {
-			p.signal(syscall.SIGTERM)
-			p.signal(syscall.SIGCONT) // one that was stopped could not heed it.
+			p.Signal(syscall.SIGTERM)
+			p.Signal(syscall.SIGCONT) // one that was stopped could not heed it.
 		}
 	}
 	if t.waitGone(grace, askAll) {
 		return Stopped{Count: len(asked)}
 	}
-	killed := map[ident]bool{}
+	killed := map[procfs.ID]bool{}
 	for end := time.Now().Add(proof); ; {
 		m, _ := t.members() // without a list, the group and the leaf are killed all the same.
 		for _, p := range m {
-			asked[p.ident], killed[p.ident] = true, true
+			asked[p.ID], killed[p.ID] = true, true
 		}
 		t.kill(m)
 		if t.waitGone(100*time.Millisecond, func() {}) {
@@ -220,12 +222,12 @@ func (t *tree) stop(grace time.Duration) Stopped {
 
 // kill sends KILL to all of the tree. The group and the leaf come first: they
 // reach what was forked since we looked.
-func (t *tree) kill(m []process) {
+func (t *tree) kill(m []procfs.Process) {
 	t.leaf.kill()
 	if t.main != 0 {
 		_ = syscall.Kill(-t.main, syscall.SIGKILL) // an empty group is no error.
 	}
 	for _, p := range m {
-		p.signal(syscall.SIGKILL)
+		p.Signal(syscall.SIGKILL)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"alps/mesh"
+	"alps/mesh/procfs"
 )
 
 // modes runs a test with and without cgroups: a job must end in the same way.
@@ -178,7 +179,7 @@ func TestProcessOfAnotherJobIsLeftAlone(t *testing.T) {
 		if err := other.Process.Signal(syscall.Signal(0)); err != nil {
 			t.Errorf("a process of another job is gone: %v", err)
 		}
-		if p, err := readProcess(other.Process.Pid); err != nil || p.ended() {
+		if p, err := procfs.Read(other.Process.Pid); err != nil || p.Ended() {
 			t.Errorf("a process of another job was stopped: %v %v", p, err)
 		}
 	})
@@ -266,13 +267,13 @@ func processesOf(t *testing.T, name string) uint64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := processes(0)
+	all, err := procfs.List(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var n uint64
 	for _, p := range all {
-		info, err := os.Stat("/proc/" + strconv.Itoa(p.pid))
+		info, err := os.Stat("/proc/" + strconv.Itoa(p.PID))
 		if err != nil {
 			continue
 		}
@@ -316,39 +317,6 @@ func TestOwnGroups(t *testing.T) {
 				t.Errorf("groups (-want +got):\n%s", diff)
 			}
 		})
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	self, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(string(self))
-	f.Add("12 (a) b) (c) S 1 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 77 0 0")
-	f.Add("12 (x")
-	f.Add(") 1 (")
-	f.Fuzz(func(t *testing.T, line string) {
-		p, err := parseStat(line)
-		if err == nil && !strings.Contains(line, "("+p.name+")") {
-			t.Errorf("parsed the name %q of %q", p.name, line)
-		}
-	})
-}
-
-func TestParseStat(t *testing.T) {
-	got, err := parseStat("12 (a) b) (c) S 1 13 14 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 3 0 77 0 0\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := process{ident: ident{12, 77}, ppid: 1, group: 13, session: 14, state: 'S', threads: 3, name: "a) b) (c"}
-	if got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	for _, line := range []string{"", "12 (x", "12 (x) S 1", "x (y) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20", ") ("} {
-		if p, err := parseStat(line); err == nil {
-			t.Errorf("%q: got %+v and no error", line, p)
-		}
 	}
 }
 
