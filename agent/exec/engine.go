@@ -80,6 +80,9 @@ type Options struct {
 	// It is called by any goroutine, for each document.
 	Trust func() (sign.Root, bool)
 
+	// Program is the path of alps, which jobs find in ALPS.
+	Program string
+
 	// Disabled refuses all jobs.
 	Disabled bool
 	// Limits are the first; zero fields mean DefaultLimits. See SetLimits.

@@ -50,7 +50,7 @@ func TestJobRuns(t *testing.T) {
 		wantTask := run.Task{
 			Job: s.Job, Attempt: 1, Mark: task.Mark, Command: []string{"df", "-h"}, Env: map[string]string{"A": "b"},
 			RunAs: "hdfs", Timeout: time.Minute, Grace: 5 * time.Second,
-			Vars: map[string]string{"ALPS_NODE": "bj-e-hadoop01-11-203", "ALPS_NODE_ID": string(r.node), "ALPS_CLUSTER": "lab"},
+			Vars: map[string]string{"ALPS": "", "ALPS_NODE": "bj-e-hadoop01-11-203", "ALPS_NODE_ID": string(r.node), "ALPS_CLUSTER": "lab"},
 		}
 		task.Started = nil
 		if diff := cmp.Diff(wantTask, task); diff != "" {

@@ -84,7 +84,7 @@ func (e *Engine) task(j *job, script []byte, mark string) run.Task {
 		Job: j.key.Job, Attempt: j.key.Attempt, Mark: mark,
 		Command: s.Command, Script: script, Args: s.Args, Env: s.Env, RunAs: s.RunAs,
 		Vars: map[string]string{
-			"ALPS_NODE": string(self.Name), "ALPS_NODE_ID": string(e.o.Node), "ALPS_CLUSTER": e.o.Cluster,
+			"ALPS": e.o.Program, "ALPS_NODE": string(self.Name), "ALPS_NODE_ID": string(e.o.Node), "ALPS_CLUSTER": e.o.Cluster,
 		},
 		Timeout: time.Duration(s.Timeout) * time.Second,
 		Grace:   time.Duration(s.Grace) * time.Second,

@@ -104,11 +104,11 @@ func TestRefusals(t *testing.T) {
 		{
 			name: "variables under a grant for scripts",
 			do: func(t *testing.T, r *rig, s *mesh.Spec) {
-				s.Command, s.Script, s.Env = nil, script("echo good"), map[string]string{"BASH_ENV": "$(evil)"}
+				s.Command, s.Script, s.Env = nil, script("echo good"), map[string]string{"ALPS_POLICY": "p", "BASH_ENV": "$(evil)"}
 				scope(func(s *sign.Scope) { s.Any, s.Scripts = false, []string{mesh.Digest([]byte("echo good"))} })(t, r, s)
 			},
 			reason: func() string {
-				return "the grant of clerk allows its scripts as they are, without variables for their environment"
+				return "the grant of clerk allows its scripts as they are, without the variable BASH_ENV in their environment"
 			},
 		},
 		{

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"alps/agent/exec/journal"
@@ -156,9 +159,9 @@ func (e *Engine) outOfScope(g sign.Grant, spec *mesh.Spec) error {
 	if s != nil && s.Body != nil && mesh.Digest(s.Body) != s.SHA256 {
 		return errors.New("the script is not the one that its digest names")
 	}
-	if !g.Scope.Any && len(spec.Env) > 0 {
+	if name := foreignVariable(spec.Env); !g.Scope.Any && name != "" {
 		// Some variables are commands to the interpreter of a script.
-		return fmt.Errorf("the grant of %s allows its scripts as they are, without variables for their environment", g.Holder)
+		return fmt.Errorf("the grant of %s allows its scripts as they are, without the variable %s in their environment", g.Holder, name)
 	}
 	expr, err := query.Parse(g.Scope.Targets)
 	if err != nil {
@@ -174,6 +177,17 @@ func (e *Engine) outOfScope(g sign.Grant, spec *mesh.Spec) error {
 		return fmt.Errorf("the grant of %s is for nodes with %s, and this node is none of them", g.Holder, expr)
 	}
 	return nil
+}
+
+// foreignVariable is the first name that is not one of ALPS's own, which tell a
+// script why it runs and mean nothing to an interpreter.
+func foreignVariable(env map[string]string) string {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if !strings.HasPrefix(name, "ALPS_") {
+			return name
+		}
+	}
+	return ""
 }
 
 // readCtl reads and verifies the ctl of an attempt. gen is the generation

@@ -75,7 +75,11 @@ func serve[C config.Agent | config.Server, D daemon[C]](ctx context.Context, std
 		return badConfig(err)
 	}
 	log := newLogger(stderr, logOf(cfg))
-	d, err := build(ctx, cfg, wire.Base{Version: version, Logger: log})
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the alps binary: %w", err)
+	}
+	d, err := build(ctx, cfg, wire.Base{Version: version, Program: self, Logger: log})
 	if err != nil {
 		return err
 	}

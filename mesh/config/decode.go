@@ -34,6 +34,8 @@ func (f *field) set(expr hcl.Expression) error {
 		return f.setDuration(p, v)
 	case *[]string:
 		return f.setList(p, v)
+	case *table:
+		return f.setTable(p, v)
 	default:
 		return fmt.Errorf("%s: a %T cannot be read from a file", f.path, p)
 	}
@@ -97,6 +99,22 @@ func (f *field) setList(p *[]string, v cty.Value) error {
 		list = append(list, e.AsString())
 	}
 	*p = list
+	return nil
+}
+
+func (f *field) setTable(p *table, v cty.Value) error {
+	if !v.Type().IsObjectType() {
+		return f.wrongType(v)
+	}
+	var got table // nil when nothing is named, as the default.
+	for name, e := range v.AsValueMap() {
+		text, ok := scalarText(e)
+		if !ok {
+			return fmt.Errorf("%s: want text for %s, got %s", f.path, name, typeName(e))
+		}
+		put(&got, name, text)
+	}
+	*p = got
 	return nil
 }
 

@@ -19,6 +19,10 @@ type Manifest struct {
 	Timeout    time.Duration
 	RunAs      string
 	Parameters []Parameter // in the order of the arguments.
+	// DryRun: with ALPS_DRY_RUN=1 it says what it would do and changes nothing.
+	// MayLoseData: it runs only where the inventory says that loss is borne.
+	DryRun      bool
+	MayLoseData bool
 }
 
 // Parameter is one argument of a script.
@@ -44,6 +48,15 @@ type manifestKeys struct {
 	// The user that it runs as, unless the policy names another. Nothing means
 	// the agent's own.
 	RunAs string `key:"run_as"`
+
+	// Whether it says what it would do, and changes nothing, where ALPS_DRY_RUN
+	// is 1. Only then a simulation runs it.
+	DryRun bool `key:"dry_run"`
+
+	// Whether data can be lost by it, as by a restart of what keeps data in
+	// memory. Policies then run it only on nodes that are declared
+	// loss_tolerant.
+	MayLoseData bool `key:"may_lose_data"`
 }
 
 // A script says itself what it needs: a default would be somebody else's guess.
@@ -98,6 +111,7 @@ func (d *definer) addManifest(m *Manifest, s *source) {
 	f.checkUser(keys.RunAs)
 	f.done()
 	m.Description, m.Changes, m.Timeout, m.RunAs = keys.Description, keys.Changes, keys.Timeout, keys.RunAs
+	m.DryRun, m.MayLoseData = keys.DryRun, keys.MayLoseData
 	for _, e := range parameters {
 		for _, b := range d.blocks(s, e, kindParameter) {
 			d.addParameter(m, b)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,6 +25,10 @@ type Exec struct {
 	// The users that a job may run as. Empty means the user that the agent
 	// itself runs as.
 	RunAs []string `key:"run_as,reload"`
+
+	// Variables that every job finds in its environment, such as
+	// HADOOP_CONF_DIR. A job that brings its own wins.
+	Env table `key:"env,reload"`
 
 	// How many jobs run at the same time.
 	Slots int `key:"slots,reload" min:"1" max:"256"`
@@ -56,5 +61,10 @@ func defaultExec() Exec {
 func (e *Exec) check(r *report) {
 	if slices.Contains(e.RunAs, "") {
 		r.addf("exec.run_as", `"" is no user`)
+	}
+	for _, name := range sortedKeys(e.Env) {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(e.Env[name], 0) {
+			r.addf("exec.env", "%q is not a variable", name)
+		}
 	}
 }

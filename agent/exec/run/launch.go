@@ -78,7 +78,7 @@ func (r *Runner) launch(t *Task) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := environment(t, acct)
+	env := r.environment(t, acct)
 	argv, err := arguments(t, at, env)
 	if err != nil {
 		return nil, err
@@ -150,12 +150,16 @@ func writeScript(path string, body []byte, acct account) error {
 }
 
 // environment is all that a job finds: nothing of the agent's own, and the
-// same on every node, so that equal work gives equal output.
-func environment(t *Task, acct account) []string {
+// same on every node but for what its configuration names, so that equal work
+// gives equal output.
+func (r *Runner) environment(t *Task, acct account) []string {
 	env := map[string]string{
 		"PATH": searchPath, "LANG": "C.UTF-8", "SHELL": shell,
 		"HOME": acct.home, "USER": acct.name, "LOGNAME": acct.name,
 	}
+	r.mu.Lock()
+	maps.Copy(env, r.o.Env)
+	r.mu.Unlock()
 	maps.Copy(env, t.Env)
 	maps.Copy(env, t.Vars)
 	env[strings.TrimSuffix(markPrefix, "=")] = t.Mark

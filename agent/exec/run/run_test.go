@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -346,12 +347,22 @@ func TestNewRefusesARelativeDirectory(t *testing.T) {
 	}
 }
 
-func TestEnvironmentDoesNotChangeItsInput(t *testing.T) {
-	env := map[string]string{"A": "1"}
+func TestEnvironment(t *testing.T) {
+	env := map[string]string{"A": "job", "B": "job"}
 	before := maps.Clone(env)
-	environment(&Task{Env: env, Vars: map[string]string{"B": "2"}, Mark: "m"}, account{name: "u"})
+	r := &Runner{o: Options{Env: map[string]string{"A": "node", "C": "node", "PATH": "/opt/bin"}}}
+	got := r.environment(&Task{Env: env, Vars: map[string]string{"B": "agent"}, Mark: "m"}, account{name: "u"})
+	for _, want := range []string{"A=job", "B=agent", "C=node", "PATH=/opt/bin", "USER=u"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("the environment %q lacks %s", got, want)
+		}
+	}
 	if diff := cmp.Diff(before, env); diff != "" {
 		t.Errorf("the job's environment was changed:\n%s", diff)
+	}
+	r.SetEnv(nil)
+	if got := r.environment(&Task{Env: env}, account{}); slices.Contains(got, "C=node") {
+		t.Errorf("what was taken away is still there: %q", got)
 	}
 }
 

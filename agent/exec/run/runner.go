@@ -28,6 +28,8 @@ type Options struct {
 	// RunAs lists the users that a job may name. The agent's own user needs
 	// no entry.
 	RunAs []string
+	// Env is variables that every job finds. Those of the job itself win.
+	Env map[string]string
 	// Limits bound what a job takes. Zero fields mean DefaultLimits.
 	Limits Limits
 	// NoCgroup leaves cgroups alone even where they could be used.
@@ -242,4 +244,12 @@ func (r *Runner) SetRunAs(users []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.o.RunAs = users
+}
+
+// SetEnv replaces the variables that every job finds, for jobs that start
+// later. The map is kept, not copied.
+func (r *Runner) SetEnv(env map[string]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.o.Env = env
 }

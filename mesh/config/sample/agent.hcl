@@ -25,6 +25,7 @@ exec {
   # enabled = "auto"   # auto: once a trust root is installed; off: never
   # trust_root = "/var/lib/alps/identity/root.pub"
   # run_as = []        # empty: the agent's own user
+  # env = {}           # { HADOOP_CONF_DIR = "/etc/hadoop/conf" }
   # slots = 4
   # queue = 64
   # output_keep = "24h"

@@ -93,7 +93,7 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 	if err != nil {
 		return err
 	}
-	runner, err := run.New(run.Options{Dir: cfg.Exec.WorkDir, RunAs: cfg.Exec.RunAs})
+	runner, err := run.New(run.Options{Dir: cfg.Exec.WorkDir, RunAs: cfg.Exec.RunAs, Env: cfg.Exec.Env})
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 		Node: id.NodeID(), Cluster: id.Cluster(), Dir: filepath.Join(cfg.DataDir, "exec"),
 		Board: execBoard{cc, b.Logger.Named("consul")}, Reports: sender{h.link}, Blobs: blobs{h.link}, Runner: runner,
 		Self: func() mesh.Node { return me }, Trust: pinned.root, Disabled: cfg.Exec.Enabled == config.ExecOff,
-		Limits: limits(cfg), Keep: cfg.Exec.OutputKeep, Logger: b.Logger.Named("exec"),
+		Limits: limits(cfg), Keep: cfg.Exec.OutputKeep, Program: b.Program, Logger: b.Logger.Named("exec"),
 	})
 	if err != nil {
 		return err
@@ -217,6 +217,7 @@ func (a *Agent) Reload(cfg *config.Agent) error {
 	a.checks.SetConcurrency(cfg.Check.Concurrency)
 	a.engine.SetLimits(limits(cfg))
 	a.runner.SetRunAs(cfg.Exec.RunAs)
+	a.runner.SetEnv(cfg.Exec.Env)
 	a.facts.SetInterval(cfg.Fact.Interval)
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 // Base is what both daemons get from the command.
 type Base struct {
 	Version string
+	Program string // the path of alps itself.
 	Logger  hclog.Logger
 }
 
