@@ -16,14 +16,18 @@ import (
 )
 
 // onCluster begins the names of the scripts that are run as an admin of the
-// shared cluster. The others need nothing but the program.
-const onCluster = "cluster_"
+// shared cluster, onEstate of those that are run against a server over states
+// that were made up. The others need nothing but the program.
+const (
+	onCluster = "cluster_"
+	onEstate  = "estate_"
+)
 
 // TestScript is the contract of the command line without a cluster: messages,
 // hints and exit codes. `go test ./cmd/alps -run Script -update` writes what
 // is printed into the scripts.
 func TestScript(t *testing.T) {
-	testscript.Run(t, scripts(t, false))
+	testscript.Run(t, scripts(t, ""))
 }
 
 // TestScriptOnCluster is the contract with those who speak to a server.
@@ -33,7 +37,7 @@ func TestScriptOnCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := scripts(t, true)
+	p := scripts(t, onCluster)
 	p.Setup = func(e *testscript.Env) error {
 		e.Setenv(envAddr, c.Address())
 		e.Setenv(envToken, token)
@@ -44,14 +48,18 @@ func TestScriptOnCluster(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-func scripts(t *testing.T, cluster bool) testscript.Params {
+func scripts(t *testing.T, kind string) testscript.Params {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	files = slices.DeleteFunc(files, func(f string) bool {
-		return strings.HasPrefix(filepath.Base(f), onCluster) != cluster
+		name := filepath.Base(f)
+		if kind == "" {
+			return strings.HasPrefix(name, onCluster) || strings.HasPrefix(name, onEstate)
+		}
+		return !strings.HasPrefix(name, kind)
 	})
 	return testscript.Params{
 		Files: files, UpdateScripts: *update, RequireExplicitExec: true,
