@@ -29,11 +29,12 @@ type Policy struct {
 	Timeout time.Duration `json:"timeout"`
 	Verify  time.Duration `json:"verify"`
 	// Cooldown lies between two actions on one node; PerHour bounds the
-	// policy's actions everywhere; Storm is how many incidents of the rule
+	// policy's actions everywhere, as PerDay does; Storm is how many incidents of the rule
 	// within StormWindow are taken for a false alarm or a bigger problem, for
 	// which nothing is done; Failures in a row open the breaker.
 	Cooldown    time.Duration `json:"cooldown"`
 	PerHour     int           `json:"per_hour"`
+	PerDay      int           `json:"per_day"` // 0: no bound.
 	Storm       int           `json:"storm"`
 	StormWindow time.Duration `json:"storm_window"`
 	Failures    int           `json:"failures"`
@@ -41,6 +42,14 @@ type Policy struct {
 	Origin      string        `json:"origin,omitempty"`
 
 	Rungs []Rung `json:"rungs,omitempty"`
+	// Retry is how long after a step has refused it is asked again.
+	Retry time.Duration `json:"retry"`
+	// MaxUnavailable is how many of the nodes of Target may be in trouble, the
+	// incident's included, as ParseShare reads it; empty: any number.
+	MaxUnavailable string `json:"max_unavailable,omitempty"`
+	// Maintenance is when nothing is done, as ParseWindow reads it, in the
+	// server's local time.
+	Maintenance []string `json:"maintenance,omitempty"`
 }
 
 // Rung is one way of mending, as a list of steps in the order in which they are

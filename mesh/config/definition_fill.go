@@ -48,6 +48,12 @@ func keysOf(kind string) *keys {
 		k.schema = schemaUnder(&receiverKeys{}, kind)
 	case kindPolicy:
 		k.schema = schemaUnder(&policyKeys{}, kind)
+		k.nested = append(stepKinds(), kindRung)
+	case kindRung:
+		k.schema = schemaUnder(&rungKeys{}, kind)
+		k.nested = stepKinds()
+	case kindConfirm, kindGuard, kindStep, kindProve:
+		k.schema = schemaUnder(&stepKeys{}, kind)
 	case kindManifest:
 		k.schema = schemaUnder(&manifestKeys{}, kind)
 		k.nested = []string{kindParameter}

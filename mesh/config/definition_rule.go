@@ -92,7 +92,8 @@ func defaultReceiverKeys() receiverKeys {
 
 // policyKeys is a policy: what is done about the incidents of a rule. Three
 // lines are enough: rule, script, and mode = "auto". It runs the script on the
-// node of the incident, and the check proves whether that helped.
+// node of the incident, and the check proves whether that helped. Where that is
+// not enough, steps stand in it in place of the script, or rungs with steps.
 type policyKeys struct {
 	// What the policy is called. The label.
 	Name string `key:"name"`
@@ -100,11 +101,12 @@ type policyKeys struct {
 	// The rule whose incidents it is for.
 	Rule string `key:"rule,required"`
 
-	// The script of the library that is run.
-	Script string `key:"script,required"`
+	// The script of the library that is run, where no steps say more.
+	Script string `key:"script"`
 
-	// off does nothing, observe says what it would do, auto does it.
-	Mode string `key:"mode" oneof:"off observe auto"`
+	// off does nothing, observe says what it would do, approve asks a person
+	// each time, auto does it.
+	Mode string `key:"mode" oneof:"off observe approve auto"`
 
 	// What follows the script's name.
 	Args []string `key:"args"`
@@ -115,7 +117,7 @@ type policyKeys struct {
 	// A query over the nodes that it may act on. Nothing means all.
 	Target string `key:"target"`
 
-	// How long the script may run on the node.
+	// How long the script may run on the node. Steps have times of their own.
 	Timeout time.Duration `key:"timeout" min:"1s" max:"24h"`
 
 	// How long after its end the check may take to pass.
@@ -126,6 +128,20 @@ type policyKeys struct {
 
 	// How many actions it takes in one hour, on all nodes together.
 	PerHour int `key:"per_hour" min:"1" max:"1000"`
+
+	// How many actions it takes in one day, on all nodes together.
+	PerDay int `key:"per_day" min:"1" max:"10000"`
+
+	// How long after a step has refused it asks again.
+	Retry time.Duration `key:"retry" min:"1s" max:"168h"`
+
+	// How many of the nodes that it may act on may be in trouble, this one
+	// included, as a share or a number: with more of them it does nothing.
+	MaxUnavailable string `key:"max_unavailable"`
+
+	// When people work on these machines, and it does nothing: days and times
+	// of the server, such as "sat 22:00-04:00" or "mon-fri 09:00-17:00".
+	Maintenance words `key:"maintenance"`
 
 	// So many incidents of the rule within storm_window are taken for a false
 	// alarm or a bigger problem, and nothing is done.
@@ -155,6 +171,13 @@ func defaultPolicyKeys() policyKeys {
 		Cooldown: 5 * time.Minute,
 		// One each ten minutes: more is not a repair but a way to run.
 		PerHour: 6,
+		// Half a fleet of one day's faults is not a fault of nodes.
+		PerDay: 24,
+		// Long enough for whatever has refused to change.
+		Retry: 5 * time.Minute,
+		// Of two machines one may be mended; when most are ill, the illness is
+		// elsewhere.
+		MaxUnavailable: "50%",
 		// Two nodes may fail at once by chance; three are a rack, a network or
 		// a wrong check.
 		Storm: 3,
@@ -269,9 +292,12 @@ func (f *filled) statuses(list []string) []mesh.Health {
 	return got
 }
 
-// checkTarget draws the place where a query goes wrong.
-func (f *filled) checkTarget(target string) {
-	if !f.has("target") {
+// checkTarget looks at the query of a target.
+func (f *filled) checkTarget(target string) { f.checkQuery("target", target) }
+
+// checkQuery draws the place where a query goes wrong.
+func (f *filled) checkQuery(key, target string) {
+	if !f.has(key) {
 		return
 	}
 	_, err := query.Parse(target)
@@ -280,10 +306,10 @@ func (f *filled) checkTarget(target string) {
 	}
 	at, ok := errors.AsType[*query.Error](err)
 	if !ok {
-		f.bad("target", "%v", err)
+		f.bad(key, "%v", err)
 		return
 	}
-	f.bad("target", "%s", strings.TrimPrefix(at.Error(), "parse "))
+	f.bad(key, "%s", strings.TrimPrefix(at.Error(), "parse "))
 	if at.Hint != "" {
 		f.hint("%s", at.Hint)
 	}
@@ -347,6 +373,7 @@ func (d *definer) addReceiver(r *Rules, b *block) {
 }
 
 func (d *definer) addPolicy(r *Rules, b *block) {
+	plan := b.take(append(stepKinds(), kindRung)...)
 	keys := defaultPolicyKeys()
 	f := d.fill(b, &keys)
 	p := mesh.Policy{
@@ -354,20 +381,37 @@ func (d *definer) addPolicy(r *Rules, b *block) {
 		Mode: mesh.RemedyMode(keys.Mode), Target: keys.Target, Timeout: keys.Timeout, Verify: keys.Verify,
 		Cooldown: keys.Cooldown, PerHour: keys.PerHour, Storm: keys.Storm, StormWindow: keys.StormWindow,
 		Failures: keys.Failures, Notify: keys.Notify, Origin: b.origin(),
+		PerDay: keys.PerDay, Retry: keys.Retry, MaxUnavailable: keys.MaxUnavailable, Maintenance: keys.Maintenance,
 	}
 	f.checkNamed(p.Name)
 	if f.has("rule") {
 		f.checkKnown("rule", kindRule, p.Rule)
 	}
-	if f.has("script") && !definitionName.MatchString(p.Script) {
-		f.bad("script", "%q is not the name of a script of the library: want a file name without a directory", clip(p.Script))
+	f.checkScript("script", p.Script)
+	switch {
+	case len(plan) == 0 && !f.has("script"):
+		f.add(kindPolicy, "policy has neither a script nor a step")
+		f.hint(`write script = "…"`)
+	case len(plan) > 0:
+		for _, key := range []string{"script", "args", "run_as", "timeout", "verify"} {
+			if f.has(key) {
+				f.bad(key, "the policy has steps as well: say it there")
+			}
+		}
+		d.addPlan(&p, b, plan)
 	}
-	if slices.ContainsFunc(p.Args, func(a string) bool { return strings.ContainsRune(a, 0) }) {
-		f.bad("args", "an argument has a NUL in it")
-	}
+	f.checkArgs(p.Args)
 	f.checkUser(p.RunAs)
 	f.checkTarget(p.Target)
 	f.checkNotify(p.Notify)
+	if _, err := mesh.ParseShare(p.MaxUnavailable); err != nil {
+		f.bad("max_unavailable", "%v", err)
+	}
+	for _, w := range p.Maintenance {
+		if _, err := mesh.ParseWindow(w); err != nil {
+			f.bad("maintenance", "%v", err)
+		}
+	}
 	if f.done() {
 		r.Policies = append(r.Policies, p)
 	}
@@ -394,9 +438,10 @@ func DescribeDefinitions() []Key {
 	check, service, rule := defaultCheckKeys(), defaultServiceKeys(), defaultRuleKeys()
 	receiver, policy := defaultReceiverKeys(), defaultPolicyKeys()
 	manifest, parameter := defaultManifestKeys(), defaultParameterKeys()
+	rung, step := rungKeys{}, defaultStepKeys()
 	return slices.Concat(
 		describe(schemaUnder(&check, kindCheck)), describe(schemaUnder(&service, kindService)),
 		describe(schemaUnder(&rule, kindRule)), describe(schemaUnder(&receiver, kindReceiver)),
-		describe(schemaUnder(&policy, kindPolicy)),
+		describe(schemaUnder(&policy, kindPolicy)), describe(schemaUnder(&rung, kindRung)), describe(schemaUnder(&step, kindStep)),
 		describe(schemaUnder(&manifest, kindManifest)), describe(schemaUnder(&parameter, kindParameter)))
 }
