@@ -73,6 +73,10 @@ type Spec struct {
 	Env  []string // "key=value"; nil means our own environment.
 	Dir  string   // working directory; empty means ours.
 	Log  string   // file that stdout and stderr are appended to.
+	// Netns is the file of the network namespace that the child lives in; empty
+	// means ours. The child keeps our mounts, and is itself the program: nothing
+	// stands between it and its record.
+	Netns string
 }
 
 // Start starts a child in its own process group, with no input. It returns

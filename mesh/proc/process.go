@@ -49,7 +49,7 @@ func start(s Spec, grace time.Duration) (*Process, error) {
 		Stderr:      log,
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}
-	if err := cmd.Start(); err != nil {
+	if err := InNetns(s.Netns, cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Name, err)
 	}
 	p := &Process{
