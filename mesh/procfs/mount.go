@@ -34,6 +34,18 @@ func Mounts(mountinfo string, keep func(Mount) bool) []Mount {
 	return slices.SortedFunc(maps.Values(byDevice), func(a, b Mount) int { return cmp.Compare(a.Point, b.Point) })
 }
 
+// AllMounts reads a mountinfo and returns every mount in its order: of several
+// on one point the last one is on top.
+func AllMounts(mountinfo string) []Mount {
+	var all []Mount
+	for line := range strings.Lines(mountinfo) {
+		if m, ok := parseMount(line); ok {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
 // parseMount reads `id parent major:minor root point options [tag…] - type source options`.
 func parseMount(line string) (Mount, bool) {
 	left, right, ok := strings.Cut(line, " - ")

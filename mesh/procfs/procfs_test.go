@@ -2,6 +2,7 @@ package procfs
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,4 +140,18 @@ func FuzzParseMount(f *testing.F) {
 			t.Errorf("parseMount(%q) = %+v has an empty field", line, m)
 		}
 	})
+}
+
+func TestAllMountsKeepsTheirOrder(t *testing.T) {
+	const info = "1 0 8:1 / / rw - ext4 /dev/sda rw\n" +
+		"2 1 8:1 /a /a\\040b rw - ext4 /dev/sda rw\n" +
+		"no mount\n" +
+		"3 2 8:1 /a /a\\040b ro - ext4 /dev/sda rw\n"
+	var got []string
+	for _, m := range AllMounts(info) {
+		got = append(got, m.Point+" "+m.Options[0])
+	}
+	if want := []string{"/ rw", "/a b rw", "/a b ro"}; !slices.Equal(got, want) {
+		t.Errorf("AllMounts = %q, want %q", got, want)
+	}
 }
