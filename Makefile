@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build consul test test-loop race lint fmt generate ui ui-check bench clean
+.PHONY: help dev build consul hadoop test test-loop test-hdfs race lint fmt generate ui ui-check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,14 +19,21 @@ build: ## build bin/alps
 consul: ## have a Consul to test with: from PATH, or built once into bin/consul
 	@tools/ready-consul
 
+hadoop: ## have the jars of a real HDFS to test with: fetched once by Maven into bin/hadoop
+	@tools/ready-jars hadoop deploy/hdfs/pom.xml
+
 test: build consul ## run the suites, with the time of each
 	@go run ./tools/suite
 
 test-loop: build consul ## run the closed loop on real clusters, with its faults: 10 minutes
 	@go run ./tools/suite loop
 
+test-hdfs: build consul hadoop ## run what needs a real HDFS, with its broken disks (all of it only as root)
+	@go run ./tools/suite hdfs
+
 race: consul ## run the engines' tests under the race detector
-	go test -race ./mesh/... ./agent/... ./server/... ./checks/...
+	go test -race ./mesh/... ./agent/... ./server/... $$(go list ./checks/... | grep -v /hdfs)
+	go test -race -short ./checks/hdfs/...
 
 lint: bin/golangci-lint ## check vet, formatting, style and the import edges
 	bin/golangci-lint run ./...

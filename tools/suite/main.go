@@ -42,6 +42,7 @@ func suites() []suite {
 		{name: "e2e", starter: "alps/cmd/alps/internal/dev", args: []string{"-p", "1"}},
 		// Its tests wait more than they work: two clusters at a time.
 		{name: "loop", starter: "alps/cmd/alps/internal/loop", args: []string{"-p", "1", "-parallel", "2", "-timeout", "20m"}, apart: true},
+		{name: "hdfs", starter: "alps/checks/hdfs/cluster", args: []string{"-p", "1", "-timeout", "30m"}, apart: true},
 	}
 }
 

@@ -17,11 +17,14 @@ alps/server/job
 alps/cmd/alps alps/cmd/alps/internal/dev alps/mesh/consul/cluster
 alps/cmd/alps/internal/dev
 alps/cmd/alps/internal/arch testing
+alps/checks/hdfs/cluster testing
+alps/checks/hdfs/told alps/cmd/alps/internal/loop alps/checks/hdfs/cluster
 `)
 	want := map[string][]string{
 		"unit":   {"alps/mesh", "alps/server/job", "alps/cmd/alps/internal/arch"},
 		"consul": {"alps/mesh/consul", "alps/mesh/consul/cluster", "alps/server/cmdb"},
 		"e2e":    {"alps/cmd/alps", "alps/cmd/alps/internal/dev"},
+		"hdfs":   {"alps/checks/hdfs/cluster", "alps/checks/hdfs/told"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("assign (-want +got):\n%s", diff)
