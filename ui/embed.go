@@ -38,7 +38,7 @@ const (
 
 // pages are the first parts of the paths that the application has a page for.
 // Anything else below Base does not exist: a wrong link is told as one.
-func pages() []string { return []string{"services", "nodes", "kv", "acl", "jobs", "alerts"} }
+func pages() []string { return []string{"services", "nodes", "kv", "acl", "jobs", "alerts", "remedy"} }
 
 // asset is one file of the build, ready to be sent.
 type asset struct {

@@ -1,6 +1,8 @@
 // Watches an incident live: prints "watching" once the page of alerts is open,
 // then waits until an incident about ALPS_NODE shows up by itself, opens it,
-// and waits until its story ends with the recovery. Nothing is reloaded.
+// and waits until its story ends with the recovery. Nothing is reloaded. With
+// ALPS_APPROVE it says yes to the policy that asks, and prints "approved". What
+// a policy did is read to its end.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { need, open, page } from "./browser.mjs";
@@ -18,6 +20,29 @@ const p = await page(browser, { viewport: { width: 1280, height: 1000 }, locale:
 const shot = async (name) => {
   if (shots) await p.screenshot({ path: join(shots, `${name}.png`) });
 };
+
+// approve says yes to the policy that asks about the incident, and comes back.
+async function approve() {
+  await p.click('a[href*="/ui/remedy/"]:has-text("asks a person")', { timeout: patience });
+  await p.click('.trace button:has-text("Approve")');
+  await p.fill("dialog input", "watched by a browser");
+  await shot("run-proposed");
+  await p.click('dialog button:has-text("Approve")');
+  await p.waitForSelector('.trace button:has-text("Approve")', { state: "detached" });
+  console.log("approved");
+  await p.goBack();
+}
+
+// readRun opens what a policy did about the incident, if one did anything.
+async function readRun() {
+  const run = p.locator('a[href*="/ui/remedy/"]').first();
+  if ((await run.count()) === 0) return;
+  await run.click();
+  for (const station of ["The check before", "The incident", "The decision", "The check after"]) {
+    await p.waitForSelector(`.trace li:has-text("${station}")`);
+  }
+  await shot("run");
+}
 
 let status = 1;
 try {
@@ -42,11 +67,14 @@ try {
   console.log("opened");
   await p.click(`tr[data-row="${id}"] td.what a`);
   await p.waitForSelector(".timeline li");
+  if (process.env.ALPS_APPROVE) await approve();
   await p.waitForSelector('.title .mark:has-text("closed")', { timeout: patience });
   await shot("incident-closed");
   if (reloads > 0) throw new Error("the page was loaded again");
   if (faults.length > 0) throw new Error(`the console complains:\n${faults.join("\n")}`);
   console.log("closed");
+  await readRun();
+  if (faults.length > 0) throw new Error(`the console complains:\n${faults.join("\n")}`);
   status = 0;
 } catch (e) {
   await shot("failed");

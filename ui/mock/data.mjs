@@ -1,6 +1,8 @@
 // An estate that does not exist, in the manner of a data platform's: for
 // looking at pages while they are written. No test of the product reads it.
 
+import * as plans from "./runs.mjs";
+
 const now = Date.now();
 const at = (secondsAgo) => new Date(now - secondsAgo * 1000).toISOString();
 const b64 = (s) => Buffer.from(s).toString("base64");
@@ -119,7 +121,7 @@ export const incidents = [
       { at: at(88000), kind: "recovered", actor: "alps", text: "passing" }, { at: at(88000), kind: "closed", actor: "alps", text: "" }] },
 ];
 
-export const runs = [
+export const runs = [...plans.runs,
   { id: "77e2c40f91d3ab56", policy: "hdfs-disk-gentle", incident: "5d0e11c2ab349f70", dc: "bj-e-01", node: "bj-e-hadoop01-11-207", check: "disk-data", script: "hdfs-decommission.sh", state: "verifying", decided: at(702), started: at(701), job: { state: "OK" } },
   { id: "88e2c40f91d3ab57", policy: "hdfs-disk-gentle", incident: "d4e6f708192a3b4c", dc: "bj-e-01", node: "bj-e-hadoop01-13-224", check: "disk-data", script: "hdfs-decommission.sh", state: "refused", guard: "cooldown", reason: "it acted on this node 12 min ago, and waits an hour between two actions", decided: at(89960), ended: at(89960) },
 ];
@@ -130,8 +132,8 @@ export const rules = { problems: [], rules: [
   { name: "any-unknown", check: "*", status: ["warning", "unknown"], for: 600 * sec, severity: "warning", notify: [], origin: "rules.hcl:22" }],
   receivers: [{ name: "storage-robot", url: "https://robot.example/hook", resolved: true }, { name: "sms", command: ["/usr/local/bin/sms", "--group", "storage"], resolved: false }] };
 
-export const policies = [
-  { name: "hdfs-disk-gentle", rule: "hdfs-disk", script: "hdfs-decommission.sh", args: ["--mount"], mode: "auto", target: "role=hadoop", timeout: 300 * sec, verify: 300 * sec, cooldown: 3600 * sec, per_hour: 3, storm: 5, storm_window: 600 * sec, failures: 3, last_hour: 1, failures_in_a_row: 0, last: runs[0] },
+export const policies = [...plans.policies,
+  { name: "hdfs-disk-gentle", rule: "hdfs-disk", script: "hdfs-decommission.sh", args: ["--mount"], mode: "auto", target: "role=hadoop", timeout: 300 * sec, verify: 300 * sec, cooldown: 3600 * sec, per_hour: 3, storm: 5, storm_window: 600 * sec, failures: 3, last_hour: 1, failures_in_a_row: 0, last: runs.at(-2) },
   { name: "restart-front", rule: "http-front", script: "restart-nginx.sh", mode: "observe", timeout: 60 * sec, verify: 60 * sec, cooldown: 600 * sec, per_hour: 5, storm: 3, storm_window: 300 * sec, failures: 2, last_hour: 0, failures_in_a_row: 2, blocked: "2 actions in a row did not help; the breaker is open" },
 ];
 

@@ -6,6 +6,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as data from "./data.mjs";
+import { advance } from "./runs.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const flag = (name, standard) => {
@@ -120,9 +121,19 @@ const routes = [
   ["GET", /^\/v1\/rules$/, () => data.rules],
   ["GET", /^\/v1\/policies$/, () => ({ policies: data.policies, ...(paused && { paused }) })],
   ["GET", /^\/v1\/remedy-runs$/, (_, q) => ({ runs: data.runs.filter((r) => !q.get("incident") || r.incident === q.get("incident")) })],
+  ["GET", /^\/v1\/remedy-runs\/([^/]+)$/, ([id]) => data.runs.find((r) => r.id === id) ?? problem(404, "not_found", `there is no run ${id}`)],
+  ["POST", /^\/v1\/remedy-runs\/([^/]+)\/(approve|reject)$/, ([id, what]) => {
+    const r = data.runs.find((x) => x.id === id);
+    if (r.state !== "proposed") return problem(409, "conflict", `the run ${id} waits for nobody: it is ${r.state}`);
+    Object.assign(r, what === "approve" ? { state: "decided", approved: "admin" } : { state: "refused", guard: "approval", reason: "admin said no", ended: new Date().toISOString() });
+    publish("remedy", r.state, r.node);
+    return r;
+  }],
   ["POST", /^\/v1\/remedy\/pause$/, (_, __, body) => (paused = { by: "admin", at: new Date().toISOString(), reason: body.reason }, publish("remedy", "paused"), undefined)],
   ["POST", /^\/v1\/remedy\/resume$/, () => (paused = undefined, publish("remedy", "resumed"), undefined)],
 ];
+
+setInterval(() => (advance(), publish("remedy", "verifying")), 2000).unref();
 
 const kinds = { js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
 

@@ -12,6 +12,7 @@ import { KVPage } from "./kv";
 import { useLive } from "./live";
 import { Login } from "./login";
 import { NodesPage } from "./nodes";
+import { RunPage } from "./remedy";
 import { usePlace, type Place } from "./router";
 import { ServicesPage } from "./services";
 import { onStale, staleSince } from "./stream";
@@ -67,7 +68,7 @@ function Frame() {
 }
 
 function pageName(at: Place) {
-  return (["services", "nodes", "kv", "acl", "jobs", "alerts"] as const).find((p) => p === at.page) ?? "services";
+  return (["services", "nodes", "kv", "acl", "jobs", "alerts"] as const).find((p) => p === (at.page === "remedy" ? "alerts" : at.page)) ?? "services";
 }
 
 function Page({ at, estate }: { at: Place; estate: Estate }) {
@@ -78,6 +79,7 @@ function Page({ at, estate }: { at: Place; estate: Estate }) {
     case "acl": return <ACLPage estate={estate} />;
     case "jobs": return <JobsPage at={at} />;
     case "alerts": return <AlertsPage at={at} />;
+    case "remedy": return <RunPage key={at.id} id={at.id} />;
   }
   return <Empty title={t("nopage")} />;
 }

@@ -29,7 +29,7 @@ export function Header({ at, estate, onHelp }: Props) {
         {tab("acl")}
         <DatacenterSwitch estate={estate} />
         {tab("jobs")}
-        <a href={href("alerts")} aria-current={at.page === "alerts" ? "page" : undefined}>{t("tab.alerts")}<OpenCount /></a>
+        <a href={href("alerts")} aria-current={at.page === "alerts" || at.page === "remedy" ? "page" : undefined}>{t("tab.alerts")}<OpenCount /></a>
       </nav>
       <div class="looks">
         <LookSwitches />

@@ -40,7 +40,7 @@ export function t(key: Key, values: Values = {}): string {
 }
 
 // word translates a word of the API, and leaves one that it does not know.
-export function word(prefix: "health" | "agent" | "member" | "incident" | "severity" | "run" | "mode" | "event" | "phase" | "code" | "state", w: string): string {
+export function word(prefix: "kind" | "stepok" | "stepno" | "stepstate" | "woke" | "health" | "agent" | "member" | "incident" | "severity" | "run" | "mode" | "event" | "phase" | "code" | "state", w: string): string {
   const key = `${prefix}.${w}`;
   return key in en ? t(key as Key) : w;
 }

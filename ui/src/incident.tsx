@@ -5,6 +5,7 @@ import { t, word, type Key } from "./i18n";
 import { began, IncidentState, Lasted, Severity } from "./incidents";
 import { StateMark } from "./jobstate";
 import { useLive, useNow } from "./live";
+import { ProgressBar, progressOf } from "./progress";
 import { here, href } from "./router";
 import type { Incident, IncidentEvent, RemedyRun } from "./types";
 import { Ago, Clipped, Fault, HealthMark, Icon, Loading, Section, type Shape } from "./widgets";
@@ -131,8 +132,20 @@ function Remedies({ incident }: { incident: string }) {
 }
 
 const runForm: Record<string, [Shape, string]> = {
-  decided: ["wait", "info"], running: ["run", "info"], verifying: ["wait", "info"], succeeded: ["good", "good"], failed: ["bad", "bad"], refused: ["stop", "warn"], observed: ["none", "none"],
+  proposed: ["person", "info"], undoing: ["wait", "warn"], decided: ["wait", "info"], running: ["run", "info"], verifying: ["wait", "info"], succeeded: ["good", "good"], failed: ["bad", "bad"], refused: ["stop", "warn"], observed: ["none", "none"],
 };
+
+export function RunState({ state }: { state: string }) {
+  const [shape, tone] = runForm[state] ?? ["none", "none"];
+  return <span class={`mark ${tone}`}><Icon shape={shape} />{word("run", state)}</span>;
+}
+
+// RunReason is why a run ended, or how far it is.
+function RunReason({ run: r }: { run: RemedyRun }) {
+  const progress = r.ended || r.reason ? undefined : progressOf(r.steps?.slice(-1) ?? []);
+  if (progress) return <ProgressBar progress={progress} live />;
+  return <>{r.guard && <span class="tag warn">{t("remedy.guard")} {r.guard}</span>} {r.reason || (r.guard ? "" : <span class="dim">–</span>)}</>;
+}
 
 export function RunRows({ runs }: { runs: RemedyRun[] }) {
   return (
@@ -140,15 +153,16 @@ export function RunRows({ runs }: { runs: RemedyRun[] }) {
       <thead><tr><th>{t("col.state")}</th><th>{t("col.policy")}</th><th>{t("col.script")}</th><th>{t("col.why")}</th><th>{t("col.job")}</th><th>{t("col.when")}</th><th class="num">{t("col.lasted")}</th></tr></thead>
       <tbody>
         {runs.map((r) => {
-          const [shape, tone] = runForm[r.state] ?? ["none", "none"];
-          const acted = !!r.job?.state || ["running", "verifying", "succeeded"].includes(r.state);
+          const step = r.steps?.at(-1);
+          const job = step?.job || r.id;
+          const acted = !!r.job?.state || !!r.steps?.some((s) => s.kind === "step") || ["running", "verifying", "undoing", "succeeded"].includes(r.state);
           return (
-            <tr key={r.id}>
-              <td class="nowrap"><span class={`mark ${tone}`}><Icon shape={shape} />{word("run", r.state)}</span></td>
+            <tr key={r.id} data-row={r.id}>
+              <td class="nowrap"><a href={href("remedy", r.id)}><RunState state={r.state} /></a></td>
               <td>{r.policy}<br /><a class="small nowrap" href={href("nodes", r.node)}>{r.node}</a></td>
-              <td><code>{r.script}</code></td>
-              <td>{r.guard && <span class="tag warn">{t("remedy.guard")} {r.guard}</span>} {r.reason || (r.guard ? "" : <span class="dim">–</span>)}</td>
-              <td>{acted ? <a href={href("jobs", r.id)}>{r.job?.state ? <StateMark state={r.job.state} /> : <code>{r.id}</code>}</a> : <span class="dim">–</span>}</td>
+              <td><code>{step?.name ?? r.script}</code></td>
+              <td><RunReason run={r} /></td>
+              <td>{acted ? <a href={href("jobs", job)}>{r.job?.state ? <StateMark state={r.job.state} /> : <code>{job.slice(0, 8)}</code>}</a> : <span class="dim">–</span>}</td>
               <td class="nowrap"><Ago at={r.decided} /></td>
               <td class="nowrap num">{r.ended && acted ? span(new Date(r.ended).getTime() - new Date(r.decided).getTime()) : "–"}</td>
             </tr>

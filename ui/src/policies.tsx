@@ -5,7 +5,10 @@ import { t, word } from "./i18n";
 import { Severity } from "./incidents";
 import { RunRows } from "./incident";
 import { useLive } from "./live";
+import { Proposals } from "./remedy";
 import { href } from "./router";
+import { useRowKeys } from "./rows";
+import { Plan } from "./steps";
 import type { Policy, PolicyList, RemedyRun, RuleList } from "./types";
 import { Ago, Dialog, Empty, Fault, HealthMark, Icon, Loading, Note, Section } from "./widgets";
 
@@ -53,10 +56,12 @@ export function RulePanel() {
 export function PolicyPanel() {
   const { data, error, loading, reload } = useLive("policies", (s) => get<PolicyList>("/v1/policies", s), ["remedy"], 1000);
   const runs = useLive("runs", (s) => get<{ runs: RemedyRun[] }>(url("/v1/remedy-runs", { limit: 20 }), s), ["remedy"], 1000);
+  useRowKeys();
   return (
     <>
       {loading && <Loading />}
       {error && <Fault error={error} />}
+      {runs.data && <Proposals runs={runs.data.runs} />}
       {data && <PauseSwitch list={data} onDone={reload} />}
       {data && (data.policies.length === 0 ? <Empty title={t("policies.none")} /> : (
         <ul class="cards policies">{data.policies.map((p) => <PolicyCard key={p.name} policy={p} onDone={reload} />)}</ul>
@@ -125,11 +130,12 @@ function PolicyCard({ policy: p, onDone }: { policy: Policy; onDone: () => void 
       <div class="cardhead">
         <b class="name">{p.name}</b>
         <span class={`tag mode-${p.mode}`}>{word("mode", p.mode)}</span>
-        <span class="dim">{t("policy.for")} <b>{p.rule}</b> → <code>{[p.script, ...(p.args ?? [])].join(" ")}</code></span>
+        <span class="dim">{t("policy.for")} <b>{p.rule}</b>{p.script && <> → <code>{[p.script, ...(p.args ?? [])].join(" ")}</code></>}</span>
       </div>
       {p.blocked ? <Note tone="warn"><strong>{t("policy.blocked")}</strong><p>{p.blocked}</p>
         {breaker && <button type="button" onClick={() => void close()}>{t("policy.breaker")}</button>}</Note> : null}
       {error && <Fault error={error} />}
+      {p.rungs && p.rungs.length > 0 && <Plan rungs={p.rungs} />}
       <dl class="facts tight">
         <div><dt>{t("policy.target")}</dt><dd>{p.target ? <code>{p.target}</code> : t("rules.all")}</dd></div>
         <div><dt>{t("policy.rate")}</dt><dd>{t("policy.rate.of", { n: p.last_hour, max: p.per_hour })}</dd></div>
@@ -137,7 +143,7 @@ function PolicyCard({ policy: p, onDone }: { policy: Policy; onDone: () => void 
         <div><dt>{t("policy.storm")}</dt><dd>{t("policy.storm.of", { n: String(p.storm), span: nanos(p.storm_window) })}</dd></div>
         <div><dt>{t("policy.failures")}</dt><dd>{p.failures_in_a_row}/{p.failures}</dd></div>
         <div><dt>{t("policy.verify")}</dt><dd>{nanos(p.verify)}</dd></div>
-        {p.last && <div><dt>{t("policy.last")}</dt><dd>{word("run", p.last.state)} · <a href={href("alerts", p.last.incident)}>{p.last.node}</a> · <Ago at={p.last.decided} /></dd></div>}
+        {p.last && <div><dt>{t("policy.last")}</dt><dd><a href={href("remedy", p.last.id)}>{word("run", p.last.state)}</a> · {p.last.node} · <Ago at={p.last.decided} /></dd></div>}
       </dl>
     </li>
   );

@@ -6,7 +6,7 @@ import { useEffect, useState } from "preact/hooks";
 export const base = "/ui";
 
 export interface Place {
-  page: string; // services, nodes, kv, acl, jobs, alerts
+  page: string; // services, nodes, kv, acl, jobs, alerts, remedy
   id: string; // what of it; empty for the list.
   query: URLSearchParams;
 }

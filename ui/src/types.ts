@@ -315,6 +315,47 @@ export interface RuleList {
   problems?: string[];
 }
 
+export interface JobState {
+  state?: State;
+  reason?: string;
+  code?: number;
+  woke?: string;
+}
+
+export interface Progress {
+  state?: string;
+  left: number;
+  total?: number;
+  unit?: string;
+  rate?: number;
+}
+
+export interface Answer {
+  verdict: "ok" | "no" | "skip" | "wait";
+  reason?: string;
+  facts?: Record<string, string>;
+  evidence?: Record<string, string>;
+  progress?: Progress;
+}
+
+export type StepKind = "confirm" | "guard" | "step" | "prove" | "undo";
+export type StepState = "running" | "waiting" | "ok" | "no" | "skip";
+
+export interface RemedyStep {
+  rung: string;
+  kind: StepKind;
+  name: string;
+  script: string;
+  job: string;
+  attempts: number;
+  state: StepState;
+  reason?: string;
+  started: string;
+  ended?: string;
+  deadline?: string;
+  nodes: { node: string; id: string; job?: JobState; answer?: Answer }[] | null;
+}
+
 export interface RemedyRun {
   id: string;
   policy: string;
@@ -330,13 +371,30 @@ export interface RemedyRun {
   started?: string;
   ended?: string;
   deadline?: string;
-  job?: { state?: State; reason?: string; code?: number };
+  job?: JobState;
+  before?: CheckState;
+  after?: CheckState;
+  approved?: string;
+  steps?: RemedyStep[];
+  facts?: Record<string, string>;
+}
+
+export interface PlanStep {
+  kind: StepKind;
+  name: string;
+  script: string;
+  args?: string[];
+  on?: string;
+  run_as?: string;
+  undo?: string;
+  timeout: Nanos;
+  within: Nanos;
 }
 
 export interface Policy {
   name: string;
   rule: string;
-  script: string;
+  script?: string;
   args?: string[];
   mode: string;
   target?: string;
@@ -347,6 +405,7 @@ export interface Policy {
   storm: number;
   storm_window: Nanos;
   failures: number;
+  rungs?: { name: string; steps: PlanStep[] }[];
   blocked?: string;
   last_hour: number;
   failures_in_a_row: number;

@@ -4,8 +4,10 @@ import { base64Of, bytesOf, textOf, url } from "../src/api";
 import { bytes, quoted, span } from "../src/format";
 import { setLanguage, t, word } from "../src/i18n";
 import { about } from "../src/live";
+import { progressOf, remaining } from "../src/progress";
 import { splitWords } from "../src/shellwords";
 import { parser } from "../src/stream";
+import type { RemedyStep } from "../src/types";
 import { believed, plain, worst } from "../src/widgets";
 
 // random is a generator with a seed, so that a failure can be run again.
@@ -131,4 +133,27 @@ test("addresses and queries quote what they are given", () => {
   assert.equal(url("/v1/incidents", { status: ["open", "acked"] }), "/v1/incidents?status=open&status=acked");
   assert.equal(url("/v1/nodes"), "/v1/nodes");
   assert.equal(quoted('a"b\\'), '"a\\"b\\\\"');
+});
+
+test("progress is of the newest step, and of the node that has the most before it", () => {
+  const step = (name: string, ...left: (number | undefined)[]): RemedyStep => ({
+    rung: "main", kind: "prove", name, script: name, job: "", attempts: 1, state: "waiting", started: "",
+    nodes: left.map((n) => ({ node: "n", id: "", ...(n !== undefined && { answer: { verdict: "wait", progress: { left: n } } }) })),
+  });
+  const cases: [RemedyStep[], number | undefined][] = [
+    [[], undefined],
+    [[{ ...step("a"), nodes: null }], undefined],
+    [[step("a", 3, 7, undefined, 5)], 7],
+    [[step("a", 9), step("b", 2)], 2],
+    [[step("a", 9), step("b", undefined)], 9],
+    [[step("a", 9), step("b", 0)], 0],
+  ];
+  for (const [steps, left] of cases) assert.equal(progressOf(steps)?.left, left);
+});
+
+test("an end is foreseen where the rate is known, and not for ever", () => {
+  assert.equal(remaining({ left: 120, rate: 13.7 }), 9000);
+  assert.equal(remaining({ left: 120 }), undefined);
+  assert.equal(remaining({ left: 0, rate: 2 }), undefined);
+  assert.equal(remaining({ left: 1e15, rate: 1e-9 }), undefined);
 });
