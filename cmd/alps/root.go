@@ -46,6 +46,9 @@ jobs and name discovery, for teams that run a data platform themselves.
 		{"run", "Run:", []*cobra.Command{
 			newAgent(a), newServer(a), newDev(a), newDoctor(a),
 		}},
+		{"node", "On a node, for scripts:", []*cobra.Command{
+			newAwait(a), newClean(a), newEnd(a),
+		}},
 		{"trust", "Trust:", []*cobra.Command{
 			newKeys(a), newTLS(a), newToken(a), newJoin(a), newAudit(a),
 		}},

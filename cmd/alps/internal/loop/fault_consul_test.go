@@ -36,7 +36,7 @@ rule "web-left-alone" {
 
 policy "restart-web" {
   rule   = "web-down"
-  script = "restart-web"
+  script = "restart-service"
   args   = ["CTL"]
   mode   = "auto"
 }

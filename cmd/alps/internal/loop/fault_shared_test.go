@@ -87,7 +87,7 @@ func receiverDown(t *testing.T, r *loop.Rig) {
 // remedyPaused presses the kill switch.
 func remedyPaused(t *testing.T, r *loop.Rig) {
 	const rule, victim = "switched-off", loop.WebTwo
-	setRules(t, r, aRule(rule, "0s")+aPolicy(rule, "restart-web", restartArgs+"  mode = \"auto\"\n"))
+	setRules(t, r, aRule(rule, "0s")+aPolicy(rule, "restart-service", restartArgs+"  mode = \"auto\"\n"))
 	alps(t, r, "remedy", "pause", "--reason", "power work in rack 11")
 	r.Web(victim).Kill()
 	i := decided(t, r, rule, "refused for the pause", func(e mesh.IncidentEvent) bool { return e.Data["guard"] == "paused" })
@@ -118,10 +118,10 @@ func remedyPaused(t *testing.T, r *loop.Rig) {
 // remedyObserves has a policy say what it would do.
 func remedyObserves(t *testing.T, r *loop.Rig) {
 	const rule, victim = "watched", loop.WebOne
-	setRules(t, r, aRule(rule, "0s")+aPolicy(rule, "restart-web", restartArgs+"  mode = \"observe\"\n"))
+	setRules(t, r, aRule(rule, "0s")+aPolicy(rule, "restart-service", restartArgs+"  mode = \"observe\"\n"))
 	r.Web(victim).Kill()
 	i := decided(t, r, rule, "observed", func(e mesh.IncidentEvent) bool { return e.Data["state"] == string(mesh.RemedyObserved) })
-	if want := "would run restart-web on " + victim; !strings.Contains(loop.Story(i), want) {
+	if want := "would run restart-service on " + victim; !strings.Contains(loop.Story(i), want) {
 		t.Errorf("the story is %s, want it to say %q", loop.Story(i), want)
 	}
 	since := time.Now()
@@ -144,7 +144,7 @@ func remedyObserves(t *testing.T, r *loop.Rig) {
 // them down, and one human is called, once.
 func remedyStorm(t *testing.T, r *loop.Rig) {
 	const rule = "all-down"
-	setRules(t, r, aRule(rule, "3s")+aPolicy(rule, "restart-web", restartArgs+"  mode = \"auto\"\n  storm = 2\n"))
+	setRules(t, r, aRule(rule, "3s")+aPolicy(rule, "restart-service", restartArgs+"  mode = \"auto\"\n  storm = 2\n"))
 	for _, node := range loop.WebNodes() {
 		r.Web(node).Kill()
 	}
@@ -199,7 +199,7 @@ exit 1
 `
 
 const slowManifest = `description = "Restarts web when it is told to."
-changes     = "As restart-web."
+changes     = "As restart-service."
 timeout     = "60s"
 
 parameter "control" {

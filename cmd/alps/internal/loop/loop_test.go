@@ -114,7 +114,7 @@ func TestLoop(t *testing.T) {
 		if err == nil && len(out) == 0 {
 			out = job.Groups[0].Stdout.Inline
 		}
-		if err != nil || !strings.Contains(string(out), "restarted web by") {
+		if err != nil || !strings.Contains(string(out), "restarted by: ") {
 			t.Errorf("the job says %q, %v", out, err)
 		}
 		if acted[0].After.Status != mesh.HealthPassing || acted[0].Before.Status != mesh.HealthCritical {

@@ -58,7 +58,7 @@ rule "web-down" {
 
 policy "restart-web" {
   rule     = "web-down"
-  script   = "restart-web"
+  script   = "restart-service"
   args     = ["CTL"]
   mode     = "auto"
   cooldown = "5s"

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"alps/mesh"
+)
+
+// envDryRun is 1 for a script that must not change anything.
+const envDryRun = "ALPS_DRY_RUN"
+
+// verdictHelp ends the help of the verbs that scripts of the library lean on.
+const verdictHelp = `The last line of the output is what a policy's plan reads: one JSON object with
+the verdict and its evidence. ALPS_DRY_RUN=1 is --dry-run.
+
+Exit codes: 0 done, 1 not, 2 the question makes no sense, 4 nobody may do that.`
+
+// answer prints the last line of a script, and ends with 1 unless all is well.
+func (a *app) answer(v mesh.Answer) error {
+	if _, err := a.out.Write(v.Line()); err != nil {
+		return err
+	}
+	if v.Verdict != mesh.VerdictOK {
+		return silentError{exitFailed}
+	}
+	return nil
+}
+
+// dryRun adds the flag of that name, whose default a script's environment sets.
+func dryRun(c *cobra.Command, to *bool) {
+	c.Flags().BoolVar(to, "dry-run", os.Getenv(envDryRun) == "1", "say what would be done and change nothing")
+}
+
+// fewWords splits a list at its commas, without empty items.
+func fewWords(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
