@@ -49,7 +49,7 @@ export const runs = [
 const plan = (kind, name, more = {}) => ({ kind, name, script: name, timeout: 60 * sec, within: 0, ...more });
 const nn = { on: "service=namenode" };
 const main = [plan("confirm", "hdfs-confirm"), plan("guard", "hdfs-may-leave", nn), plan("step", "hdfs-decommission", { ...nn, undo: "hdfs-recommission" }), plan("prove", "hdfs-proven", { ...nn, within: 4 * 3600 * sec })];
-const bounds = { target: "role=hadoop", timeout: 300 * sec, verify: 300 * sec, cooldown: 3600 * sec, per_hour: 3, storm: 3, storm_window: 600 * sec, failures: 3, last_hour: 1, failures_in_a_row: 0 };
+const bounds = { target: "role=hadoop", timeout: 300 * sec, verify: 300 * sec, cooldown: 3600 * sec, per_hour: 3, storm: 3, storm_window: 600 * sec, failures: 3, per_day: 24, retry: 300 * sec, max_unavailable: "25%", maintenance: ["Sat 02:00-06:00"], last_hour: 1, failures_in_a_row: 0 };
 
 export const policies = [
   { name: "hdfs-disk-decommission", rule: "hdfs-disk", mode: "approve", ...bounds, rungs: [{ name: "main", steps: main }], last: runs[0] },

@@ -142,8 +142,12 @@ function PolicyCard({ policy: p, onDone }: { policy: Policy; onDone: () => void 
         <div><dt>{t("policy.cooldown")}</dt><dd>{nanos(p.cooldown)}</dd></div>
         <div><dt>{t("policy.storm")}</dt><dd>{t("policy.storm.of", { n: String(p.storm), span: nanos(p.storm_window) })}</dd></div>
         <div><dt>{t("policy.failures")}</dt><dd>{p.failures_in_a_row}/{p.failures}</dd></div>
+        {p.max_unavailable && <div><dt>{t("policy.unavailable")}</dt><dd>{p.max_unavailable}</dd></div>}
+        {p.per_day ? <div><dt>{t("policy.perday")}</dt><dd>{p.per_day}</dd></div> : null}
+        {p.retry ? <div><dt>{t("policy.retry")}</dt><dd>{nanos(p.retry)}</dd></div> : null}
+        {p.maintenance && p.maintenance.length > 0 && <div><dt>{t("policy.maintenance")}</dt><dd>{p.maintenance.join(", ")}</dd></div>}
         <div><dt>{t("policy.verify")}</dt><dd>{nanos(p.verify)}</dd></div>
-        {p.last && <div><dt>{t("policy.last")}</dt><dd><a href={href("remedy", p.last.id)}>{word("run", p.last.state)}</a> · {p.last.node} · <Ago at={p.last.decided} /></dd></div>}
+        {p.last && <div class="whole"><dt>{t("policy.last")}</dt><dd><a href={href("remedy", p.last.id)}>{word("run", p.last.state)}</a> · {p.last.node} · <Ago at={p.last.decided} /></dd></div>}
       </dl>
     </li>
   );

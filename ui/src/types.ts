@@ -405,6 +405,10 @@ export interface Policy {
   storm: number;
   storm_window: Nanos;
   failures: number;
+  per_day?: number;
+  retry?: Nanos;
+  max_unavailable?: string;
+  maintenance?: string[];
   rungs?: { name: string; steps: PlanStep[] }[];
   blocked?: string;
   last_hour: number;
