@@ -184,11 +184,15 @@ type RemedyStep struct {
 	Attempts int        `json:"attempts"`
 	State    StepState  `json:"state"`
 	Reason   string     `json:"reason,omitempty"`
-	Started  time.Time  `json:"started"`
+	Started  time.Time  `json:"started"` // the first attempt.
+	Tried    time.Time  `json:"tried"`   // the newest one.
 	Ended    time.Time  `json:"ended,omitzero"`
 	Deadline time.Time  `json:"deadline,omitzero"` // of the attempt, or of the next one while it waits.
 	Nodes    []StepNode `json:"nodes"`
 }
+
+// Over reports whether nothing more happens in s.
+func (s StepState) Over() bool { return s != StepRunning && s != StepWaiting }
 
 // StepNode is a node that a step is taken on.
 type StepNode struct {

@@ -22,6 +22,9 @@ func (w *work) begin(ctx context.Context, r Record) error {
 // advance takes the open run as far as it goes now.
 func (w *work) advance(ctx context.Context) error {
 	for w.open != nil {
+		if len(w.open.Plan) > 0 {
+			return w.carryOn(ctx)
+		}
 		r, err := w.step(ctx, *w.open)
 		if err != nil {
 			return err
@@ -52,7 +55,7 @@ func (w *work) step(ctx context.Context, r Record) (Record, error) {
 		return r.followed(job, found, time.Now(), w.verify(r.Policy)+period(check)), nil
 	case mesh.RemedyVerifying:
 		return r.verified(w.e.check(&r), time.Now()), nil
-	case mesh.RemedySucceeded, mesh.RemedyFailed, mesh.RemedyRefused, mesh.RemedyObserved:
+	case mesh.RemedyProposed, mesh.RemedyUndoing, mesh.RemedySucceeded, mesh.RemedyFailed, mesh.RemedyRefused, mesh.RemedyObserved:
 	}
 	return r, nil
 }
@@ -151,10 +154,13 @@ func (w *work) reconsider(p *policy, r *Record) (Verdict, time.Time) {
 	if !applies {
 		return Verdict{GuardMode, "the policy is not for this node any more"}, now
 	}
-	if effective(p.Mode, w.setup.limit) != mesh.RemedyAuto {
+	switch mode := effective(p.Mode, w.setup.limit); {
+	case mode == mesh.RemedyAuto, mode == mesh.RemedyApprove && r.Approved != "":
+	default:
 		return Verdict{GuardMode, "the policy does not act any more"}, now
 	}
 	c.Leads, c.Paused, c.Resumed = true, w.sw.Paused, w.sw.Resumed[p.Name].At
 	c.Burst = w.e.bursts(w.setup, w.e.list(), now)[p.Name]
+	w.e.count(c, p)
 	return judge(c, truths()), now
 }

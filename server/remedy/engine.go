@@ -36,8 +36,10 @@ type Engine struct {
 	mu        sync.Mutex
 	setup     *setup
 	incidents map[mesh.IncidentID]mesh.Incident // those to act on, and those that count for a storm.
+	census    map[subject]census
 
-	w *work // of Run alone.
+	turning sync.Mutex // held while w is used.
+	w       *work
 }
 
 // New returns an Engine without policies. It starts nothing.
@@ -47,7 +49,7 @@ func New(o Options) (*Engine, error) {
 	}
 	return &Engine{
 		o: o, log: o.Logger, kick: make(chan struct{}, 1), setup: &setup{},
-		incidents: make(map[mesh.IncidentID]mesh.Incident),
+		incidents: make(map[mesh.IncidentID]mesh.Incident), census: make(map[subject]census),
 	}, nil
 }
 
@@ -62,6 +64,7 @@ func (e *Engine) SetPolicies(policies []mesh.Policy, scripts *library.Library, l
 	}
 	e.mu.Lock()
 	e.setup = s
+	clear(e.census)
 	e.mu.Unlock()
 	e.Kick()
 	return nil
@@ -121,6 +124,8 @@ var errDeposed = errors.New("the lease was lost")
 
 // turn looks at everything once and does what can be done now.
 func (e *Engine) turn(ctx context.Context) error {
+	e.turning.Lock()
+	defer e.turning.Unlock()
 	term, leads := e.o.Lease()
 	s := e.current()
 	e.prune(time.Now().Add(-s.window()))

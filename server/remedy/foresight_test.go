@@ -42,7 +42,7 @@ func TestStormIsForeseen(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &seer{world: newWorld(t), pending: c.pending}
 				e, err := remedy.New(remedy.Options{
-					Store: s.world, Incidents: s, Checks: s.world, Jobs: s.world, Node: s.node,
+					Store: s.world, Incidents: s, Checks: s.world, Jobs: s.world, Node: s.node, Nodes: s.allNodes,
 					Lease: func() (uint64, bool) { return s.term, true },
 					Audit: func(context.Context, mesh.Audit) error { return nil },
 				})

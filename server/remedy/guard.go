@@ -2,6 +2,7 @@ package remedy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"alps/mesh"
@@ -16,13 +17,22 @@ const (
 	GuardMode        Guard = "mode"
 	GuardAcked       Guard = "acked"
 	GuardLease       Guard = "lease"
+	GuardMaintenance Guard = "maintenance"
 	GuardLost        Guard = "lost"
 	GuardStale       Guard = "stale"
+	GuardFlapping    Guard = "flapping"
+	GuardSettled     Guard = "settled"
 	GuardStorm       Guard = "storm"
+	GuardUnavailable Guard = "unavailable"
+	GuardLoss        Guard = "loss"
 	GuardBreaker     Guard = "breaker"
+	GuardRetry       Guard = "retry"
 	GuardCooldown    Guard = "cooldown"
 	GuardRate        Guard = "rate"
 	GuardConcurrency Guard = "concurrency"
+	// GuardApproval refuses for a person: one who has said no, or nobody who
+	// has said yes in time. It is asked of no Case.
+	GuardApproval Guard = "approval"
 )
 
 // A Case is all that decides whether a policy acts on an incident now.
@@ -41,7 +51,7 @@ type Case struct {
 	// Open is the run that is under way, of whatever policy.
 	Open *mesh.RemedyRun
 	// Acts are runs of the policy that acted, the newest first: those of the
-	// last hour, those on the node within the cooldown, and as many of those
+	// last day, those on the node within the cooldown, and as many of those
 	// before as open the breaker.
 	Acts []mesh.RemedyRun
 	// Burst is how many incidents of the rule were opened within StormWindow or
@@ -49,6 +59,20 @@ type Case struct {
 	// Resumed.
 	Burst   int
 	Stormed bool
+	// Maintained says that people work on the node, or that it is the time for
+	// it; empty: they do not.
+	Maintained string
+	// Peers are the nodes that the policy may act on, and Troubled those of
+	// them that are not well, with the incident's and that of Open. Unavailable
+	// is how many may be. Zero Peers means that nobody has counted.
+	Peers, Troubled, Unavailable int
+	// Loses is the script by which data can be lost, "" when there is none, and
+	// LossTolerant that the node is declared to bear it.
+	Loses        string
+	LossTolerant bool
+	// Turned is the last run for the incident, when a step of it has refused,
+	// and Settled when it has succeeded by its own proofs.
+	Turned, Settled *mesh.RemedyRun
 }
 
 // Verdict is what one guard says; an empty Reason agrees.
@@ -93,9 +117,13 @@ func truths() []guard {
 		{GuardMode, mode},
 		{GuardAcked, acked},
 		{GuardLease, lease},
+		{GuardMaintenance, maintenance},
 		{GuardLost, lost},
 		{GuardStale, stale},
+		{GuardFlapping, flapping},
 		{GuardStorm, storm},
+		{GuardUnavailable, unavailable},
+		{GuardLoss, loss},
 	}
 }
 
@@ -103,7 +131,9 @@ func truths() []guard {
 // itself, so it is not asked again.
 func paces() []guard {
 	return []guard{
+		{GuardSettled, settled},
 		{GuardBreaker, breaker},
+		{GuardRetry, retry},
 		{GuardCooldown, cooldown},
 		{GuardRate, rate},
 		{GuardConcurrency, concurrency},
@@ -124,16 +154,11 @@ func mode(c *Case) string {
 	return ""
 }
 
-// effective is the mode of a policy under an upper bound. What is neither auto
-// nor observe is off.
+// effective is the mode of a policy under an upper bound: the more careful of
+// the two. What is no mode is off.
 func effective(policy, limit mesh.RemedyMode) mesh.RemedyMode {
-	switch {
-	case policy == mesh.RemedyAuto && limit == mesh.RemedyAuto:
-		return mesh.RemedyAuto
-	case (policy == mesh.RemedyAuto || policy == mesh.RemedyObserve) && (limit == mesh.RemedyAuto || limit == mesh.RemedyObserve):
-		return mesh.RemedyObserve
-	}
-	return mesh.RemedyOff
+	modes := []mesh.RemedyMode{mesh.RemedyOff, mesh.RemedyObserve, mesh.RemedyApprove, mesh.RemedyAuto}
+	return modes[max(0, min(slices.Index(modes, policy), slices.Index(modes, limit)))]
 }
 
 func acked(c *Case) string {
@@ -248,18 +273,23 @@ func lastOf(r *mesh.RemedyRun) time.Time {
 }
 
 func rate(c *Case) string {
-	if n := lastHour(c.Acts, c.Now); n >= c.Policy.PerHour {
+	if n := lately(c.Acts, c.Now, time.Hour); n >= c.Policy.PerHour {
 		return fmt.Sprintf("%d actions within the last hour, of at most %d", n, c.Policy.PerHour)
+	}
+	if n := lately(c.Acts, c.Now, day); c.Policy.PerDay > 0 && n >= c.Policy.PerDay {
+		return fmt.Sprintf("%d actions within the last day, of at most %d", n, c.Policy.PerDay)
 	}
 	return ""
 }
 
-// lastHour counts the runs that were decided within an hour before now. One
-// from the future, after a step of the clock, counts.
-func lastHour(acts []mesh.RemedyRun, now time.Time) int {
+const day = 24 * time.Hour
+
+// lately counts the runs that were decided within a time before now. One from
+// the future, after a step of the clock, counts.
+func lately(acts []mesh.RemedyRun, now time.Time, within time.Duration) int {
 	n := 0
 	for i := range acts {
-		if now.Sub(acts[i].Decided) < time.Hour {
+		if now.Sub(acts[i].Decided) < within {
 			n++
 		}
 	}

@@ -106,11 +106,28 @@ func TestGuards(t *testing.T) {
 			c.Acts = []mesh.RemedyRun{act("web1", 0, mesh.RemedySucceeded)}
 			c.Acts[0].DC = "dc2"
 		}, "", ""},
-		"five in the hour":   {func(c *remedy.Case) { c.Acts = acts(5, time.Minute, mesh.RemedySucceeded) }, "", ""},
-		"six in the hour":    {func(c *remedy.Case) { c.Acts = acts(6, 59*time.Minute, mesh.RemedySucceeded) }, remedy.GuardRate, "6 actions within the last hour, of at most 6"},
-		"an hour ago":        {func(c *remedy.Case) { c.Acts = acts(6, time.Hour, mesh.RemedySucceeded) }, "", ""},
-		"no rate, no action": {func(c *remedy.Case) { c.Policy.PerHour = 0 }, remedy.GuardRate, "at most 0"},
-		"another run":        {func(c *remedy.Case) { c.Open = &mesh.RemedyRun{ID: "r9", Policy: "other", Node: "db1"} }, remedy.GuardConcurrency, "run r9 of policy other on db1 is under way"},
+		"five in the hour":    {func(c *remedy.Case) { c.Acts = acts(5, time.Minute, mesh.RemedySucceeded) }, "", ""},
+		"six in the hour":     {func(c *remedy.Case) { c.Acts = acts(6, 59*time.Minute, mesh.RemedySucceeded) }, remedy.GuardRate, "6 actions within the last hour, of at most 6"},
+		"an hour ago":         {func(c *remedy.Case) { c.Acts = acts(6, time.Hour, mesh.RemedySucceeded) }, "", ""},
+		"no rate, no action":  {func(c *remedy.Case) { c.Policy.PerHour = 0 }, remedy.GuardRate, "at most 0"},
+		"an old day":          {func(c *remedy.Case) { c.Policy.PerDay, c.Acts = 2, acts(2, 24*time.Hour, mesh.RemedySucceeded) }, "", ""},
+		"two in the day":      {func(c *remedy.Case) { c.Policy.PerDay, c.Acts = 2, acts(2, 23*time.Hour, mesh.RemedySucceeded) }, remedy.GuardRate, "2 actions within the last day, of at most 2"},
+		"under maintenance":   {func(c *remedy.Case) { c.Maintained = "ann changes its fans" }, remedy.GuardMaintenance, "ann changes its fans"},
+		"a flapping check":    {func(c *remedy.Case) { c.Check.Result.Flapping = true }, remedy.GuardFlapping, "back and forth"},
+		"nobody has counted":  {func(c *remedy.Case) { c.Peers, c.Troubled = 0, 9 }, "", ""},
+		"one of one":          {func(c *remedy.Case) { c.Peers, c.Troubled, c.Unavailable = 1, 1, 0 }, "", ""},
+		"half of them":        {func(c *remedy.Case) { c.Peers, c.Troubled, c.Unavailable = 3, 2, 2 }, "", ""},
+		"most of them":        {func(c *remedy.Case) { c.Peers, c.Troubled, c.Unavailable = 3, 3, 2 }, remedy.GuardUnavailable, "3 of 3 nodes are in trouble, at most 2 may be"},
+		"what may lose data":  {func(c *remedy.Case) { c.Loses = "wipe" }, remedy.GuardLoss, "data can be lost by wipe"},
+		"where loss is borne": {func(c *remedy.Case) { c.Loses, c.LossTolerant = "wipe", true }, "", ""},
+		"it was proven":       {func(c *remedy.Case) { c.Settled = &mesh.RemedyRun{ID: "r7"} }, remedy.GuardSettled, "run r7 has done what can be done"},
+		"a step has refused": {func(c *remedy.Case) {
+			c.Policy.Retry, c.Turned = time.Minute, &mesh.RemedyRun{Guard: "guard leave", Ended: noon.Add(-59 * time.Second)}
+		}, remedy.GuardRetry, "guard leave has refused at 2026-11-21 11:59:01Z; not before 2026-11-21 12:00:01Z"},
+		"it has refused long ago": {func(c *remedy.Case) {
+			c.Policy.Retry, c.Turned = time.Minute, &mesh.RemedyRun{Guard: "guard leave", Ended: noon.Add(-time.Minute)}
+		}, "", ""},
+		"another run": {func(c *remedy.Case) { c.Open = &mesh.RemedyRun{ID: "r9", Policy: "other", Node: "db1"} }, remedy.GuardConcurrency, "run r9 of policy other on db1 is under way"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := good()
@@ -138,7 +155,8 @@ func TestGuardOrder(t *testing.T) {
 		got = append(got, v.Guard)
 	}
 	want := []remedy.Guard{
-		"paused", "mode", "acked", "lease", "lost", "stale", "storm", "breaker", "cooldown", "rate", "concurrency",
+		"paused", "mode", "acked", "lease", "maintenance", "lost", "stale", "flapping", "storm", "unavailable", "loss",
+		"settled", "breaker", "retry", "cooldown", "rate", "concurrency",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("guards (-want +got):\n%s", diff)

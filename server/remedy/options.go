@@ -43,15 +43,30 @@ type Jobs interface {
 	// State says how the one target of a job fares, and false when there is no
 	// such job.
 	State(ctx context.Context, id mesh.JobID) (mesh.JobState, bool, error)
+	// Results says how every target of a job fares, and false when there is no
+	// such job. What a target has written may come a while after its end:
+	// Pending says so.
+	Results(ctx context.Context, id mesh.JobID) ([]Result, bool, error)
 }
 
-// Submission is a job for one node.
+// Result is one target of a job.
+type Result struct {
+	Node    mesh.NodeID
+	Job     mesh.JobState
+	Answer  *mesh.Answer // nil: it has given none.
+	Pending bool
+}
+
+// Submission is a job for one node or several.
 type Submission struct {
 	ID     mesh.JobID
 	Author string // policy/<name>
 	DC     string
+	// Node and NodeID are the one node of a job of the small form; a step of a
+	// plan has Nodes, and its script may run twice.
 	Node   mesh.NodeName
 	NodeID mesh.NodeID
+	Nodes  []mesh.NodeID
 	Script string
 	Body   []byte // do not change it.
 	Args   []string
@@ -70,8 +85,13 @@ type Options struct {
 	Incidents Incidents
 	Checks    Checks
 	Jobs      Jobs
-	// Node finds a node of the inventory.
-	Node func(dc string, name mesh.NodeName) (mesh.Node, bool)
+	// Node finds a node of the inventory, and Nodes returns all. They are
+	// shared: do not change them.
+	Node  func(dc string, name mesh.NodeName) (mesh.Node, bool)
+	Nodes func() []mesh.Node
+	// Attribute is what people have declared of a node under a name, such as
+	// loss_tolerant; "" when nothing. Nil means that nobody declares anything.
+	Attribute func(n *mesh.Node, name string) string
 	// Lease says in which term this server leads, and false when it does not.
 	// It is asked right before every effect; it does not block.
 	Lease func() (term uint64, ok bool)
@@ -84,8 +104,11 @@ type Options struct {
 }
 
 func (o *Options) complete() error {
-	if o.Store == nil || o.Incidents == nil || o.Checks == nil || o.Jobs == nil || o.Node == nil || o.Lease == nil || o.Audit == nil {
+	if o.Store == nil || o.Incidents == nil || o.Checks == nil || o.Jobs == nil || o.Node == nil || o.Nodes == nil || o.Lease == nil || o.Audit == nil {
 		return errors.New("new remedy engine: a dependency is missing")
+	}
+	if o.Attribute == nil {
+		o.Attribute = func(*mesh.Node, string) string { return "" }
 	}
 	if o.OnRun == nil {
 		o.OnRun = func(mesh.RemedyRun) {}

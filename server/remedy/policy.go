@@ -3,6 +3,8 @@ package remedy
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"alps/mesh"
@@ -13,8 +15,11 @@ import (
 // policy is a mesh.Policy that is ready to act.
 type policy struct {
 	mesh.Policy
-	script library.Script
-	target *query.Expr // nil: all nodes.
+	script  library.Script // of the small form.
+	target  *query.Expr    // nil: all nodes.
+	loses   string         // the script of it by which data can be lost, if there is one.
+	share   mesh.Share     // MaxUnavailable.
+	windows []mesh.Window  // Maintenance.
 }
 
 // matches reports whether p may act on a node; nil is one that nobody knows.
@@ -40,6 +45,7 @@ func (p *policy) runAs() string {
 type setup struct {
 	policies []*policy
 	byName   map[string]*policy
+	scripts  *library.Library
 	limit    mesh.RemedyMode
 }
 
@@ -53,7 +59,7 @@ func (s *setup) window() time.Duration {
 }
 
 func newSetup(policies []mesh.Policy, scripts *library.Library, limit mesh.RemedyMode) (*setup, error) {
-	s := &setup{byName: make(map[string]*policy, len(policies)), limit: limit}
+	s := &setup{byName: make(map[string]*policy, len(policies)), scripts: scripts, limit: limit}
 	var errs []error
 	for _, from := range policies {
 		p, err := newPolicy(from, scripts)
@@ -93,23 +99,97 @@ func newPolicy(from mesh.Policy, scripts *library.Library) (*policy, error) {
 	if from.Name == "" || from.Rule == "" {
 		return nil, errors.New("a policy has a name and a rule")
 	}
-	script, err := scripts.Script(from.Script)
-	if err != nil {
+	p := &policy{Policy: from}
+	if err := errors.Join(p.bindScripts(scripts), p.bindGuards()); err != nil {
 		return nil, err
 	}
-	if err := script.Manifest.CheckArgs(from.Args); err != nil {
-		return nil, fmt.Errorf("script %q: %w", from.Script, err)
+	return p, nil
+}
+
+// bindScripts finds every script that p names, and holds what it is given
+// against its manifest.
+func (p *policy) bindScripts(scripts *library.Library) error {
+	if len(p.Rungs) == 0 {
+		script, err := bound(scripts, mesh.PlanStep{Script: p.Script, Args: p.Args, Timeout: p.Timeout})
+		p.script = script
+		p.losing(script)
+		return err
 	}
-	if needs := script.Manifest.Timeout; from.Timeout > 0 && from.Timeout < needs {
-		return nil, fmt.Errorf("timeout: the script %q may need %s, and gets %s", from.Script, needs, from.Timeout)
-	}
-	p := &policy{Policy: from, script: script}
-	if from.Target != "" {
-		if p.target, err = query.Parse(from.Target); err != nil {
-			return nil, fmt.Errorf("target: %w", err)
+	var errs []error
+	for _, r := range p.Rungs {
+		for _, s := range r.Steps {
+			script, err := bound(scripts, s)
+			if err == nil && s.Undo != "" {
+				_, err = bound(scripts, mesh.PlanStep{Script: s.Undo, Args: s.Args})
+			}
+			if err == nil && s.On != "" {
+				_, err = query.Parse(s.On)
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s %s: %w", s.Kind, s.Name, err))
+				continue
+			}
+			p.losing(script)
 		}
 	}
-	return p, nil
+	return errors.Join(errs...)
+}
+
+func (p *policy) losing(s library.Script) {
+	if s.Manifest.MayLoseData {
+		p.loses = s.Name
+	}
+}
+
+// bound is the script of a step, when it takes what the step gives it.
+func bound(scripts *library.Library, s mesh.PlanStep) (library.Script, error) {
+	script, err := scripts.Script(s.Script)
+	if err != nil {
+		return script, err
+	}
+	if err := script.Manifest.CheckArgs(s.Args); err != nil {
+		return script, fmt.Errorf("script %q: %w", s.Script, err)
+	}
+	if needs := script.Manifest.Timeout; s.Timeout > 0 && s.Timeout < needs {
+		return script, fmt.Errorf("timeout: the script %q may need %s, and gets %s", s.Script, needs, s.Timeout)
+	}
+	return script, nil
+}
+
+// bindGuards reads the texts that guards look at.
+func (p *policy) bindGuards() (err error) {
+	if p.Target != "" {
+		if p.target, err = query.Parse(p.Target); err != nil {
+			return fmt.Errorf("target: %w", err)
+		}
+	}
+	if p.share, err = mesh.ParseShare(p.MaxUnavailable); err != nil {
+		return fmt.Errorf("max_unavailable: %w", err)
+	}
+	for _, text := range p.Maintenance {
+		w, err := mesh.ParseWindow(text)
+		if err != nil {
+			return fmt.Errorf("maintenance: %w", err)
+		}
+		p.windows = append(p.windows, w)
+	}
+	return nil
+}
+
+// intent is what p would do about an incident, after "would".
+func (p *policy) intent(i *mesh.Incident) string {
+	if len(p.Rungs) == 0 {
+		return "run " + p.Script + " on " + string(i.Node)
+	}
+	var acts []string
+	for _, r := range p.Rungs {
+		for _, s := range r.Steps {
+			if s.Kind == mesh.StepAct {
+				acts = append(acts, s.Script)
+			}
+		}
+	}
+	return "take up to " + strconv.Itoa(len(acts)) + " steps for " + string(i.Node) + ": " + strings.Join(acts, ", ")
 }
 
 // env is what a script is told of why it runs.

@@ -3,9 +3,11 @@ package remedy_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,11 +50,13 @@ type world struct {
 	checks    map[string]mesh.CheckState // by dc/node/check.
 	nodes     map[mesh.NodeName]mesh.Node
 	jobs      map[mesh.JobID]*job
-	submitErr error
-	onSubmit  func(remedy.Submission) // nil: nobody looks.
-	listed    func()                  // happens while the incidents are read; nil: nothing.
-	noteErr   error
-	slow      time.Duration // how long a note takes.
+	// attributes are what is declared, by node/name.
+	attributes map[string]string
+	submitErr  error
+	onSubmit   func(remedy.Submission) // nil: nobody looks.
+	listed     func()                  // happens while the incidents are read; nil: nothing.
+	noteErr    error
+	slow       time.Duration // how long a note takes.
 
 	notes  []string
 	cries  []string
@@ -65,14 +69,20 @@ type job struct {
 	state mesh.JobState
 	count int // how often it was submitted.
 	at    time.Time
+	// answers are what the nodes of a step say, and ends how the job of single
+	// nodes ended when it was not as state says.
+	answers map[mesh.NodeID]mesh.Answer
+	ends    map[mesh.NodeID]mesh.JobState
 }
 
 func newWorld(t testing.TB) *world {
 	w := &world{
 		dir: t.TempDir(), term: 1, leads: true,
 		incidents: make(map[mesh.IncidentID]mesh.Incident), checks: make(map[string]mesh.CheckState),
-		nodes: make(map[mesh.NodeName]mesh.Node), jobs: make(map[mesh.JobID]*job),
+		nodes: make(map[mesh.NodeName]mesh.Node), jobs: make(map[mesh.JobID]*job), attributes: make(map[string]string),
 	}
+	writeScript(t, w.dir, "ask", "timeout = \"20s\"\n")
+	writeScript(t, w.dir, "undo", "timeout = \"20s\"\n")
 	writeScript(t, w.dir, "restart-web", "timeout = \"20s\"\nrun_as = \"web\"\nparameter \"control\" {\n description = \"how\"\n}\n")
 	return w
 }
@@ -104,7 +114,7 @@ func (w *world) engine(t fatal, policies ...mesh.Policy) *remedy.Engine {
 	t.Helper()
 	w.dead, w.depose, w.fuel = false, false, 0
 	e, err := remedy.New(remedy.Options{
-		Store: w, Incidents: w, Checks: w, Jobs: w, Node: w.node,
+		Store: w, Incidents: w, Checks: w, Jobs: w, Node: w.node, Nodes: w.allNodes, Attribute: w.attribute,
 		Lease: func() (uint64, bool) { return w.term, w.leads && !w.dead },
 		Audit: func(_ context.Context, a mesh.Audit) error {
 			return w.effect(func() { w.audits = append(w.audits, a) })
@@ -241,6 +251,35 @@ func (w *world) State(_ context.Context, id mesh.JobID) (mesh.JobState, bool, er
 	return j.state, true, nil
 }
 
+func (w *world) Results(_ context.Context, id mesh.JobID) ([]remedy.Result, bool, error) {
+	if w.dead {
+		return nil, false, errDead
+	}
+	j := w.jobs[id]
+	if j == nil {
+		return nil, false, nil
+	}
+	out := make([]remedy.Result, len(j.Nodes))
+	for i, n := range j.Nodes {
+		out[i] = remedy.Result{Node: n, Job: j.state}
+		if a, ok := j.answers[n]; ok {
+			out[i].Answer = &a
+		}
+		if st, ok := j.ends[n]; ok {
+			out[i].Job = st
+		}
+	}
+	return out, true, nil
+}
+
+func (w *world) allNodes() []mesh.Node {
+	return slices.SortedFunc(maps.Values(w.nodes), func(a, b mesh.Node) int { return strings.Compare(string(a.Name), string(b.Name)) })
+}
+
+func (w *world) attribute(n *mesh.Node, name string) string {
+	return w.attributes[string(n.Name)+"/"+name]
+}
+
 // result has a node say how its check is.
 func (w *world) result(node mesh.NodeName, h mesh.Health) {
 	key := "dc1/" + string(node) + "/web"
@@ -252,7 +291,7 @@ func (w *world) result(node mesh.NodeName, h mesh.Health) {
 
 // open opens an incident on a node that has an agent and a bad check.
 func (w *world) open(id mesh.IncidentID, node mesh.NodeName) mesh.Incident {
-	w.nodes[node] = mesh.Node{ID: mesh.NodeID("id of " + node), Name: node, DC: "dc1", Agent: mesh.AgentLinked}
+	w.nodes[node] = mesh.Node{ID: mesh.NodeID("id of " + node), Name: node, DC: "dc1", Agent: mesh.AgentLinked, Status: mesh.MemberAlive}
 	w.result(node, mesh.HealthCritical)
 	now := time.Now()
 	i := mesh.Incident{

@@ -32,6 +32,9 @@ type Record struct {
 	Reopened int
 	// Told: what is to be told of its State was told.
 	Told bool
+	// Plan is that of the policy as it was when the run was decided: what was
+	// begun is ended by the same plan. It is nil in the small form.
+	Plan []mesh.Rung
 }
 
 // submitted is r when its job exists.
@@ -130,6 +133,3 @@ func outcome(j mesh.JobState) string {
 	}
 	return string(j.State)
 }
-
-// acts reports whether r has acted, or may have: it counts for the pace.
-func acts(s mesh.RemedyState) bool { return s != mesh.RemedyRefused && s != mesh.RemedyObserved }

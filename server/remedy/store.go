@@ -34,7 +34,8 @@ type Filter struct {
 	Incident mesh.IncidentID
 	Guard    Guard
 	Acts     bool      // only those that acted.
-	Open     bool      // only those that have not ended.
+	Open     bool      // only those that are under way.
+	Proposed bool      // only those that a person is asked about.
 	Untold   bool      // only those of which something is to be told.
 	Since    time.Time // decided at this time or later.
 	Limit    int       // 0 means no limit.

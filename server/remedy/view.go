@@ -41,7 +41,7 @@ func (e *Engine) Policies(ctx context.Context) ([]View, *Pause, error) {
 		if c.Acts, err = e.history(ctx, p); err != nil {
 			return nil, nil, err
 		}
-		v := View{Policy: p.Policy, Blocked: blocked(c), LastHour: lastHour(c.Acts, now), Failures: failures(c.Acts, c.Resumed)}
+		v := View{Policy: p.Policy, Blocked: blocked(c), LastHour: lately(c.Acts, now, time.Hour), Failures: failures(c.Acts, c.Resumed)}
 		last, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: p.Name, Limit: 1})
 		if err != nil {
 			return nil, nil, err
@@ -69,6 +69,8 @@ func blocked(c *Case) string {
 		return string(v.Guard) + ": " + v.Reason
 	case effective(c.Policy.Mode, c.Limit) == mesh.RemedyObserve:
 		return string(GuardMode) + ": it observes, and says what it would do"
+	case effective(c.Policy.Mode, c.Limit) == mesh.RemedyApprove:
+		return string(GuardMode) + ": it asks a person first"
 	}
 	return ""
 }
@@ -114,6 +116,14 @@ func (e *Engine) Explain(ctx context.Context, name string, id mesh.IncidentID) (
 		return nil, err
 	}
 	c.Stormed = len(storms) > 0 && storms[0].Decided.After(c.Resumed)
+	last, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: name, Incident: id, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(last) > 0 {
+		c.remember(&last[0])
+	}
+	e.count(c, p)
 	return Explain(c), nil
 }
 
@@ -134,7 +144,7 @@ func (e *Engine) Runs(ctx context.Context, f Filter) ([]mesh.RemedyRun, error) {
 func (e *Engine) Get(ctx context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, error) {
 	list, err := e.o.Store.RemedyRuns(ctx, Filter{ID: id, Limit: 1})
 	if err == nil && len(list) == 0 {
-		err = mesh.Errorf(mesh.NotFound, "there is no run %s", id).WithHint("`alps remedy runs` lists them")
+		err = noRun(id)
 	}
 	if err != nil {
 		return mesh.RemedyRun{}, err
@@ -160,6 +170,10 @@ func (e *Engine) Resume(ctx context.Context, actor, policy, reason string) error
 	err := e.o.Store.ResumeRemedy(ctx, policy, Pause{By: actor, At: time.Now(), Reason: strings.TrimSpace(reason)})
 	e.Kick()
 	return err
+}
+
+func noRun(id mesh.RemedyRunID) error {
+	return mesh.Errorf(mesh.NotFound, "there is no run %s", id).WithHint("`alps remedy runs` lists them")
 }
 
 func noPolicy(name string) error {

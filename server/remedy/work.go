@@ -20,6 +20,7 @@ type work struct {
 	reread  time.Time // when the incidents were last read.
 	sw      Switch    // as of this turn.
 	open    *Record
+	asked   map[mesh.RemedyRunID]Record // proposals.
 	fresh   mesh.RemedyRunID            // decided in this turn: its job cannot exist yet.
 	trouble error                       // why the open run could not be submitted.
 	past    map[string][]mesh.RemedyRun // by policy: Case.Acts.
@@ -38,6 +39,10 @@ type pair struct {
 type word struct {
 	last    Record
 	stormed time.Time // when it was last refused for a storm.
+	// refused is the step that has refused at last, and reopened how often the
+	// incident had been reopened then.
+	refused  string
+	reopened int
 }
 
 func (w *word) hear(r Record) {
@@ -47,6 +52,17 @@ func (w *word) hear(r Record) {
 	if r.State == mesh.RemedyRefused && r.Guard == string(GuardStorm) && r.Decided.After(w.stormed) {
 		w.stormed = r.Decided
 	}
+	if r.State == mesh.RemedyRefused && len(r.Steps) > 0 {
+		w.refused, w.reopened = r.Guard, r.Reopened
+	}
+}
+
+// closed reports whether a person has answered what the policy had asked about
+// an incident, or nobody has in time: it is not asked again, until the incident
+// is reopened.
+func (w *word) closed(i *mesh.Incident) bool {
+	l := &w.last
+	return l.State == mesh.RemedyRefused && l.Reopened == i.Reopened && (l.Guard == string(GuardApproval) || l.Approved != "")
 }
 
 // again reports whether a policy has just said that about an incident, in that
@@ -61,7 +77,7 @@ func compare[T cmp.Ordered](a, b T) int { return cmp.Compare(a, b) }
 func (e *Engine) load(ctx context.Context, term uint64, s *setup) (*work, error) {
 	w := &work{
 		e: e, term: term, setup: s, past: make(map[string][]mesh.RemedyRun), words: make(map[pair]word),
-		heard: make(map[mesh.IncidentID]bool), called: make(map[string]time.Time),
+		heard: make(map[mesh.IncidentID]bool), called: make(map[string]time.Time), asked: make(map[mesh.RemedyRunID]Record),
 	}
 	open, err := e.o.Store.RemedyRuns(ctx, Filter{Open: true})
 	if err != nil {
@@ -69,6 +85,13 @@ func (e *Engine) load(ctx context.Context, term uint64, s *setup) (*work, error)
 	}
 	if len(open) > 0 { // the store keeps a second one out.
 		w.open = &open[0]
+	}
+	asked, err := e.o.Store.RemedyRuns(ctx, Filter{Proposed: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range asked {
+		w.asked[r.ID] = r
 	}
 	for _, p := range s.policies {
 		if w.past[p.Name], err = e.history(ctx, p); err != nil {
@@ -89,7 +112,7 @@ func (e *Engine) load(ctx context.Context, term uint64, s *setup) (*work, error)
 	called := make(map[string]bool)
 	for _, r := range slices.Backward(untold) {
 		storm := r.State == mesh.RemedyRefused && r.Guard == string(GuardStorm)
-		w.tales = append(w.tales, tale{r: r, call: r.State == mesh.RemedyFailed || storm && !called[r.Policy]})
+		w.tales = append(w.tales, tale{r: r, call: needsHuman(&r) || storm && !called[r.Policy]})
 		called[r.Policy] = called[r.Policy] || storm
 	}
 	return w, nil
@@ -97,7 +120,7 @@ func (e *Engine) load(ctx context.Context, term uint64, s *setup) (*work, error)
 
 // history reads Case.Acts of a policy.
 func (e *Engine) history(ctx context.Context, p *policy) ([]mesh.RemedyRun, error) {
-	since := time.Now().Add(-max(time.Hour, p.Cooldown))
+	since := time.Now().Add(-max(day, p.Cooldown))
 	recent, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: p.Name, Acts: true, Since: since})
 	if err != nil {
 		return nil, err
@@ -122,10 +145,13 @@ func (w *work) turn(ctx context.Context) (err error) {
 		}
 		w.reread = now
 	}
-	if w.open == nil && len(w.tales) == 0 && !w.e.concerns(w.setup) {
+	if w.open == nil && len(w.tales) == 0 && len(w.asked) == 0 && !w.e.concerns(w.setup) {
 		return nil // most turns: a check changed somewhere.
 	}
 	if w.sw, err = w.e.o.Store.RemedySwitch(ctx); err != nil {
+		return err
+	}
+	if err := w.withdraw(ctx); err != nil {
 		return err
 	}
 	if err := w.advance(ctx); err != nil {
@@ -179,11 +205,16 @@ func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst 
 		return nil, nil // what has recovered needs nothing; its incident is about to be closed.
 	}
 	said := w.words[pair{p.Name, i.ID}]
+	if said.last.State == mesh.RemedyProposed {
+		return nil, nil // a person is asked.
+	}
 	c.Leads, c.Paused, c.Resumed = true, w.sw.Paused, w.sw.Resumed[p.Name].At
 	c.Acts, c.Burst, c.Stormed = w.past[p.Name], burst, said.stormed.After(c.Resumed)
+	c.remember(&said.last)
 	if w.open != nil {
 		c.Open = &w.open.RemedyRun
 	}
+	w.e.count(c, p)
 	v := judge(c, order())
 	r := newRecord(p, c)
 	switch {
@@ -195,17 +226,25 @@ func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst 
 		r = r.refused(v, c.Now)
 	case effective(p.Mode, w.setup.limit) == mesh.RemedyAuto:
 		r.State, r.Deadline = mesh.RemedyDecided, c.Now.Add(submitWithin)
+	case effective(p.Mode, w.setup.limit) == mesh.RemedyApprove && said.closed(i):
+		return nil, nil
+	case effective(p.Mode, w.setup.limit) == mesh.RemedyApprove:
+		r.State, r.Deadline = mesh.RemedyProposed, c.Now.Add(approveWithin)
+		r.Reason = "asks to " + p.intent(i)
 	case said.again(mesh.RemedyObserved, "", i):
 		return nil, nil
 	default:
 		r.State, r.Ended = mesh.RemedyObserved, c.Now
-		r.Reason = "would run " + p.Script + " on " + string(i.Node)
+		r.Reason = "would " + p.intent(i)
 	}
 	return &r, nil
 }
 
-// quiet reports a refusal that is no news: a policy that is off is off.
-func (v Verdict) quiet() bool { return v.Guard == GuardMode || v.Guard == GuardLease }
+// quiet reports a refusal that is no news: a policy that is off is off, and
+// what was done or refused a moment ago was told then.
+func (v Verdict) quiet() bool {
+	return v.Guard == GuardMode || v.Guard == GuardLease || v.Guard == GuardRetry || v.Guard == GuardSettled
+}
 
 // newCase looks at the incident's node and check; false when the policy is not
 // for that node.
@@ -217,6 +256,7 @@ func (e *Engine) newCase(p *policy, i *mesh.Incident, limit mesh.RemedyMode) (*C
 	if s, ok := e.o.Checks.Get(i.DC, i.Node, i.Check); ok {
 		c.Check = &s
 	}
+	e.declared(c, p)
 	return c, p.matches(c.Node)
 }
 
@@ -225,7 +265,7 @@ func newRecord(p *policy, c *Case) Record {
 	r := Record{RemedyRun: mesh.RemedyRun{
 		ID: mesh.NewJobID(), Policy: p.Name, Incident: i.ID, DC: i.DC, Node: i.Node, Check: i.Check,
 		Script: p.Script, Decided: c.Now,
-	}, Reopened: i.Reopened}
+	}, Reopened: i.Reopened, Plan: p.Rungs}
 	if c.Check != nil {
 		r.Before = *c.Check
 	}
@@ -267,8 +307,10 @@ func (w *work) put(ctx context.Context, records ...Record) error {
 		return err
 	}
 	for _, r := range records {
+		if !r.Told {
+			w.tales = append(w.tales, tale{r: r, call: w.calls(&r)})
+		}
 		w.remember(r)
-		w.tales = append(w.tales, tale{r: r, call: w.calls(&r)})
 		w.e.o.OnRun(r.RemedyRun)
 	}
 	return nil
@@ -281,7 +323,10 @@ func (w *work) leads() bool {
 
 func (w *work) remember(r Record) {
 	w.hear(r)
-	if !r.State.Ended() {
+	if delete(w.asked, r.ID); r.State == mesh.RemedyProposed {
+		w.asked[r.ID] = r
+	}
+	if r.State.Open() {
 		w.open = &r
 	} else if w.open != nil && w.open.ID == r.ID {
 		w.open, w.trouble = nil, nil
@@ -291,20 +336,21 @@ func (w *work) remember(r Record) {
 		return
 	}
 	past := slices.DeleteFunc(w.past[r.Policy], func(old mesh.RemedyRun) bool { return old.ID == r.ID })
-	if acts(r.State) {
+	if r.State.Acts() {
 		past = slices.Insert(past, 0, r.RemedyRun)
 	}
-	for n := len(past); n > p.Failures+1 && time.Since(past[n-1].Decided) > max(time.Hour, p.Cooldown); n-- {
+	for n := len(past); n > p.Failures+1 && time.Since(past[n-1].Decided) > max(day, p.Cooldown); n-- {
 		past = past[:n-1]
 	}
 	w.past[r.Policy] = past
 }
 
-// calls reports whether a human is called for r: when it failed, and once for
-// a storm, which is over when nothing was refused for it during its window.
+// calls reports whether a human is called for r: when it asks one, when it
+// failed, when a step has refused, and once for a storm, which is over when
+// nothing was refused for it during its window.
 func (w *work) calls(r *Record) bool {
 	if r.State != mesh.RemedyRefused || r.Guard != string(GuardStorm) {
-		return r.State == mesh.RemedyFailed
+		return needsHuman(r)
 	}
 	last := w.called[r.Policy]
 	w.called[r.Policy] = r.Decided
@@ -313,4 +359,9 @@ func (w *work) calls(r *Record) bool {
 		window = p.StormWindow
 	}
 	return !last.After(w.sw.Resumed[r.Policy].At) || r.Decided.Sub(last) > window
+}
+
+// needsHuman reports whether r is nothing that a machine can go on with.
+func needsHuman(r *Record) bool {
+	return r.State == mesh.RemedyFailed || r.State == mesh.RemedyProposed || r.State == mesh.RemedyRefused && len(r.Steps) > 0
 }

@@ -31,11 +31,11 @@ func (m *Memory) PutRemedyRuns(_ context.Context, term uint64, runs []remedy.Rec
 	next := slices.Clone(m.runs)
 	for _, r := range runs {
 		at := slices.IndexFunc(next, func(old remedy.Record) bool { return old.ID == r.ID })
-		if open := !r.State.Ended(); open {
-			if at < 0 && m.sw.Paused != nil {
+		if r.State.Open() {
+			if m.sw.Paused != nil && (at < 0 || !next[at].State.Open()) {
 				return mesh.Errorf(mesh.Conflict, "remediation is paused")
 			}
-			if slices.ContainsFunc(next, func(old remedy.Record) bool { return old.ID != r.ID && !old.State.Ended() }) {
+			if slices.ContainsFunc(next, func(old remedy.Record) bool { return old.ID != r.ID && old.State.Open() }) {
 				return mesh.Errorf(mesh.Conflict, "another run is under way")
 			}
 		}
@@ -67,10 +67,9 @@ func (m *Memory) RemedyRuns(_ context.Context, f remedy.Filter) ([]remedy.Record
 }
 
 func fits(r *remedy.Record, f remedy.Filter) bool {
-	acts := r.State != mesh.RemedyRefused && r.State != mesh.RemedyObserved
 	return (f.ID == "" || r.ID == f.ID) && (f.Policy == "" || r.Policy == f.Policy) &&
 		(f.Incident == "" || r.Incident == f.Incident) && (f.Guard == "" || r.Guard == string(f.Guard)) &&
-		(!f.Acts || acts) && (!f.Open || !r.State.Ended()) && (!f.Untold || !r.Told) && !r.Decided.Before(f.Since)
+		(!f.Acts || r.State.Acts()) && (!f.Open || r.State.Open()) && (!f.Proposed || r.State == mesh.RemedyProposed) && (!f.Untold || !r.Told) && !r.Decided.Before(f.Since)
 }
 
 // RemedySwitch implements remedy.Store.

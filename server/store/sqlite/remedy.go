@@ -29,27 +29,43 @@ func putRemedyRun(ctx context.Context, tx *sql.Tx, r *remedy.Record) error {
 	if err != nil {
 		return err
 	}
-	open := !r.State.Ended()
-	if open {
+	phase := phaseOf(r.State)
+	if phase == phaseOpen {
 		if err := mayOpen(ctx, tx, r.ID); err != nil {
 			return err
 		}
 	}
-	acts := r.State != mesh.RemedyRefused && r.State != mesh.RemedyObserved
 	_, err = tx.ExecContext(ctx, `INSERT INTO remedy_runs (id, policy, incident, guard, acts, open, told, decided, doc)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET guard = excluded.guard, acts = excluded.acts, open = excluded.open, told = excluded.told, doc = excluded.doc`,
-		string(r.ID), r.Policy, string(r.Incident), r.Guard, acts, open, r.Told, millis(r.Decided), docs[0])
+		string(r.ID), r.Policy, string(r.Incident), r.Guard, r.State.Acts(), phase, r.Told, millis(r.Decided), docs[0])
 	if taken(err) {
 		return mesh.Errorf(mesh.Conflict, "another run is under way: one at a time")
 	}
 	return err
 }
 
-// mayOpen refuses a run that is not known yet while remediation is paused.
+// What the column open says.
+const (
+	phaseEnded    = 0
+	phaseOpen     = 1 // at most one row.
+	phaseProposed = 2
+)
+
+func phaseOf(s mesh.RemedyState) int {
+	switch {
+	case s.Open():
+		return phaseOpen
+	case s == mesh.RemedyProposed:
+		return phaseProposed
+	}
+	return phaseEnded
+}
+
+// mayOpen refuses a run that is not under way yet while remediation is paused.
 func mayOpen(ctx context.Context, tx *sql.Tx, id mesh.RemedyRunID) error {
 	var paused, known bool
-	err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM remedy_pause), EXISTS (SELECT 1 FROM remedy_runs WHERE id = ?)", string(id)).Scan(&paused, &known)
+	err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM remedy_pause), EXISTS (SELECT 1 FROM remedy_runs WHERE id = ? AND open = 1)", string(id)).Scan(&paused, &known)
 	if err == nil && paused && !known {
 		return mesh.Errorf(mesh.Conflict, "remediation is paused")
 	}
@@ -76,7 +92,7 @@ func (db *DB) RemedyRuns(ctx context.Context, f remedy.Filter) ([]remedy.Record,
 	for _, c := range []struct {
 		wanted bool
 		cond   string
-	}{{f.Acts, "acts = 1"}, {f.Open, "open = 1"}, {f.Untold, "told = 0"}} {
+	}{{f.Acts, "acts = 1"}, {f.Open, "open = 1"}, {f.Proposed, "open = 2"}, {f.Untold, "told = 0"}} {
 		if c.wanted {
 			add(c.cond)
 		}

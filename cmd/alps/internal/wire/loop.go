@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -219,12 +220,62 @@ func (r remedyJobs) Submit(ctx context.Context, s remedy.Submission) (bool, erro
 	if !ok {
 		return false, mesh.Errorf(mesh.Unavailable, "submit job %s: this server does not lead", s.ID)
 	}
+	nodes := s.Nodes
+	if len(nodes) == 0 {
+		nodes = []mesh.NodeID{s.NodeID}
+	}
+	targets := make([]string, len(nodes))
+	for i, id := range nodes {
+		targets[i] = "id=" + string(id)
+	}
 	sub, err := r.s.Submit(ctx, job.Actor{Name: s.Author, Scope: everyNode()}, job.Request{
 		ID: s.ID, Fence: &job.Fence{Key: r.key, Session: term.Session},
-		Target: "id=" + string(s.NodeID), Script: &job.Script{Name: s.Script, Body: s.Body}, Args: s.Args, Env: s.Env,
-		RunAs: s.RunAs, Timeout: s.Timeout, ExpiresIn: s.Expires,
+		Target: strings.Join(targets, " or "), Script: &job.Script{Name: s.Script, Body: s.Body}, Args: s.Args, Env: s.Env,
+		RunAs: s.RunAs, Timeout: s.Timeout, ExpiresIn: s.Expires, Idempotent: len(s.Nodes) > 0,
 	})
 	return sub.Repeated, err
+}
+
+// Results implements remedy.Jobs.
+func (r remedyJobs) Results(ctx context.Context, id mesh.JobID) ([]remedy.Result, bool, error) {
+	alps := job.Actor{Name: "alps", Scope: everyNode()}
+	list, _, err := r.s.Targets(ctx, alps, id, job.TargetPage{After: -1})
+	if mesh.CodeOf(err) == mesh.NotFound {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	out := make([]remedy.Result, len(list))
+	for i, t := range list {
+		out[i] = remedy.Result{Node: t.Node, Job: mesh.JobState{State: t.State, Reason: t.Reason, Code: t.Code, Woke: t.Woke}}
+		if t.State != mesh.OK || t.Stdout.Bytes == 0 {
+			continue
+		}
+		body, err := r.s.Output(ctx, alps, id, t.Stdout.Digest)
+		switch {
+		case mesh.CodeOf(err) == mesh.Unavailable: // the node was asked for it.
+			out[i].Pending = true
+			continue
+		case err != nil:
+			return nil, true, err
+		}
+		if a, ok := mesh.ParseAnswer(body); ok {
+			out[i].Answer = &a
+		}
+	}
+	return out, true, nil
+}
+
+// attribute is what people have declared of a node: the nearest configuration
+// in KV, or else the metadata of its Consul agent.
+func (l *loop) attribute(n *mesh.Node, name string) string {
+	for _, s := range l.settings.s.For(*n) {
+		if s.Name == name {
+			return s.Value
+		}
+	}
+	return n.Meta[name]
 }
 
 // State implements remedy.Jobs.
