@@ -136,11 +136,11 @@ func TestSimulate(t *testing.T) {
 		steps  string
 		paused bool
 	}{
-		"it would":          {says: "ok ok", would: true, steps: "a-confirm:ok a-guard:ok a-step:ok"},
+		"it would":          {says: "ok ok ok", would: true, steps: "a-confirm:ok a-guard:ok a-step:ok"},
 		"the guard refuses": {says: "ok no", reason: "guard a-guard: nn1: because", steps: "a-confirm:ok a-guard:no"},
-		"the second rung":   {says: "skip ok ok", would: true, steps: "a-confirm:skip b-confirm:ok b-guard:ok b-step:ok"},
+		"the second rung":   {says: "skip ok ok ok", would: true, steps: "a-confirm:skip b-confirm:ok b-guard:ok b-step:ok"},
 		"it would wait":     {says: "wait", reason: "confirm a-confirm has to wait: because", steps: "a-confirm:waiting"},
-		"it is paused":      {says: "ok ok", paused: true, reason: "paused: paused by bob", steps: "a-confirm:ok a-guard:ok a-step:ok"},
+		"it is paused":      {says: "ok ok ok", paused: true, reason: "paused: paused by bob", steps: "a-confirm:ok a-guard:ok a-step:ok"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tell(t, func(p *mesh.Policy) { p.Script, p.Rungs, p.Mode = "", plan(), mesh.RemedyObserve }, func(s *story) {
@@ -155,20 +155,13 @@ func TestSimulate(t *testing.T) {
 					}
 				}
 				verdicts := strings.Fields(tt.says)
-				s.onSubmit = func(sub remedy.Submission) {
+				s.auto = func(sub remedy.Submission) mesh.Answer {
 					if sub.Env["ALPS_DRY_RUN"] != "1" || sub.Author != "simulate/restart-web" {
 						t.Errorf("a simulation submits %+v", sub)
 					}
 					v := verdicts[0]
 					verdicts = verdicts[1:]
-					go func() {
-						time.Sleep(time.Second)
-						j := s.jobs[sub.ID]
-						j.state, j.answers = mesh.JobState{State: mesh.OK}, make(map[mesh.NodeID]mesh.Answer)
-						for _, n := range j.Nodes {
-							j.answers[n] = mesh.Answer{Verdict: mesh.Verdict(v), Reason: "because"}
-						}
-					}()
+					return mesh.Answer{Verdict: mesh.Verdict(v), Reason: "because"}
 				}
 				stored := s.states()
 				got, err := s.e.Simulate(s.Context(), "restart-web", "i1")

@@ -53,8 +53,9 @@ type world struct {
 	// attributes are what is declared, by node/name.
 	attributes map[string]string
 	submitErr  error
-	onSubmit   func(remedy.Submission) // nil: nobody looks.
-	listed     func()                  // happens while the incidents are read; nil: nothing.
+	onSubmit   func(remedy.Submission)             // nil: nobody looks.
+	auto       func(remedy.Submission) mesh.Answer // nil: jobs wait for an answer.
+	listed     func()                              // happens while the incidents are read; nil: nothing.
 	noteErr    error
 	slow       time.Duration // how long a note takes.
 
@@ -81,7 +82,7 @@ func newWorld(t testing.TB) *world {
 		incidents: make(map[mesh.IncidentID]mesh.Incident), checks: make(map[string]mesh.CheckState),
 		nodes: make(map[mesh.NodeName]mesh.Node), jobs: make(map[mesh.JobID]*job), attributes: make(map[string]string),
 	}
-	writeScript(t, w.dir, "ask", "timeout = \"20s\"\n")
+	writeScript(t, w.dir, "ask", "timeout = \"20s\"\ndry_run = true\n")
 	writeScript(t, w.dir, "undo", "timeout = \"20s\"\n")
 	writeScript(t, w.dir, "restart-web", "timeout = \"20s\"\nrun_as = \"web\"\nparameter \"control\" {\n description = \"how\"\n}\n")
 	return w
@@ -236,7 +237,16 @@ func (w *world) Submit(_ context.Context, s remedy.Submission) (bool, error) {
 		if w.onSubmit != nil {
 			w.onSubmit(s)
 		}
-		w.jobs[s.ID] = &job{Submission: s, state: mesh.JobState{State: mesh.Pending}, count: 1, at: time.Now()}
+		j := &job{Submission: s, state: mesh.JobState{State: mesh.Pending}, count: 1, at: time.Now()}
+		w.jobs[s.ID] = j
+		if w.auto == nil {
+			return
+		}
+		j.state, j.answers = mesh.JobState{State: mesh.OK}, make(map[mesh.NodeID]mesh.Answer)
+		a := w.auto(s)
+		for _, n := range s.Nodes {
+			j.answers[n] = a
+		}
 	})
 }
 
