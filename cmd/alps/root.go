@@ -41,7 +41,7 @@ jobs and name discovery, for teams that run a data platform themselves.
 		commands  []*cobra.Command
 	}{
 		{"operate", "Operate:", []*cobra.Command{
-			newExec(a), newJob(a), newNode(a), newService(a), newCheck(a), newAlert(a), newRemedy(a), newMembers(a),
+			newExec(a), newJob(a), newNode(a), newService(a), newCheck(a), newAlert(a), newRemedy(a), newMembers(a), newHDFS(a),
 		}},
 		{"run", "Run:", []*cobra.Command{
 			newAgent(a), newServer(a), newDev(a), newDoctor(a),

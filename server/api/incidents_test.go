@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -266,4 +267,119 @@ func TestRules(t *testing.T) {
 			}
 		}
 	}
+}
+
+// run is the nth run of a policy.
+func run(n int, node mesh.NodeName) mesh.RemedyRun {
+	return mesh.RemedyRun{
+		ID: mesh.RemedyRunID(fmt.Sprintf("%016x", n)), Policy: "clean", Incident: incident(n%2, node, "").ID, DC: "dc1", Node: node,
+		Check: "disk", State: mesh.RemedyRefused, Decided: apitest.AsOf(), Before: mesh.CheckState{Result: mesh.CheckResult{Output: "evidence"}},
+	}
+}
+
+func TestRemedyRuns(t *testing.T) {
+	e := estate(t)
+	var runs []mesh.RemedyRun
+	for n := range 900 {
+		node := mesh.NodeName("db1")
+		if n%100 == 99 {
+			node = "web1"
+		}
+		runs = append(runs, run(n, node))
+	}
+	runs[899].Policy = "other"
+	e.Loop.Change(func(s *apitest.LoopState) { s.Runs = runs })
+	tests := []struct {
+		name, scope string
+		f           v1.RemedyRunFilter
+		want        []int
+	}{
+		{"the newest", "", v1.RemedyRunFilter{Limit: 3}, []int{0, 1, 2}},
+		{"a policy", "", v1.RemedyRunFilter{Policy: "other"}, []int{899}},
+		{"an incident", "", v1.RemedyRunFilter{Incident: runs[1].Incident, Limit: 2}, []int{1, 3}},
+		{"the newest of a scope", "role=web", v1.RemedyRunFilter{Limit: 3}, []int{99, 199, 299}},
+		{"as many as there are", "role=web", v1.RemedyRunFilter{Limit: 9}, []int{99, 199, 299, 399, 499, 599, 699, 799, 899}},
+		{"all of a scope", "role=web", v1.RemedyRunFilter{}, []int{99, 199, 299, 399, 499, 599, 699, 799, 899}},
+		{"a policy in a scope", "role=web", v1.RemedyRunFilter{Policy: "other"}, []int{899}},
+		{"a scope over nothing", "role=dns", v1.RemedyRunFilter{}, []int{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			list, err := e.Client(t, auth.Viewer, tt.scope).RemedyRuns(t.Context(), tt.f)
+			got := []int{}
+			for _, r := range list {
+				got = append(got, slices.IndexFunc(runs, func(x mesh.RemedyRun) bool { return x.ID == r.ID }))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	web := e.Client(t, auth.Viewer, "role=web")
+	if got, err := web.RemedyRun(t.Context(), string(runs[99].ID)); err != nil || got.Before.Result.Output != "evidence" {
+		t.Errorf("a run of the scope: %+v, %v", got, err)
+	}
+	_, hidden := web.RemedyRun(t.Context(), string(runs[0].ID))
+	_, missing := web.RemedyRun(t.Context(), "ffffffffffffffff")
+	wantCode(t, "a run outside", hidden, mesh.NotFound)
+	if got, want := fmt.Sprint(hidden), strings.Replace(fmt.Sprint(missing), "ffffffffffffffff", string(runs[0].ID), 1); got != want {
+		t.Errorf("a hidden run is told from a missing one: %q, %q", got, want)
+	}
+	for _, id := range []string{"", "0123", strings.Repeat("g", 16)} {
+		_, err := web.RemedyRun(t.Context(), id)
+		wantCode(t, "the run "+id, err, mesh.Invalid)
+	}
+}
+
+func TestPoliciesKeepToTheScope(t *testing.T) {
+	e := estate(t)
+	inside, outside := run(1, "web1"), run(2, "db1")
+	e.Loop.Change(func(s *apitest.LoopState) {
+		s.Policies = v1.PolicyList{Policies: []v1.Policy{
+			{Policy: mesh.Policy{Name: "a", Failures: 3}, InARow: 2, Last: &inside}, {Policy: mesh.Policy{Name: "b"}, Last: &outside}, {Policy: mesh.Policy{Name: "c"}},
+		}}
+	})
+	for scope, want := range map[string][]bool{"": {true, true, false}, "role=web": {true, false, false}, "role=dns": {false, false, false}} {
+		got, err := e.Client(t, auth.Viewer, scope).Policies(t.Context())
+		if err != nil || len(got.Policies) != 3 {
+			t.Fatalf("scope %q: %+v, %v", scope, got, err)
+		}
+		for i, p := range got.Policies {
+			if (p.Last != nil) != want[i] {
+				t.Errorf("scope %q: the last run of %s is shown: %v, want %v", scope, p.Name, p.Last != nil, want[i])
+			}
+		}
+		if p := got.Policies[0]; p.Failures != 3 || p.InARow != 2 {
+			t.Errorf("the limit and the count of failures are %d and %d, want 3 and 2", p.Failures, p.InARow)
+		}
+	}
+}
+
+func TestRemediationIsPaused(t *testing.T) {
+	e := estate(t)
+	c := e.Client(t, auth.Operator, "")
+	ctx := t.Context()
+	wantCode(t, "pausing", c.PauseRemedy(ctx, "maintenance"), "")
+	got, err := c.Policies(ctx)
+	if diff := cmp.Diff(&v1.RemedyPause{By: "operator", At: apitest.AsOf(), Reason: "maintenance"}, got.Paused); diff != "" || err != nil {
+		t.Errorf("paused: %v (-want +got):\n%s", err, diff)
+	}
+	wantCode(t, "closing a breaker", c.ResumeRemedy(ctx, "clean", "fixed"), "")
+	if got, err = c.Policies(ctx); err != nil || got.Paused == nil {
+		t.Errorf("a breaker ends no pause: %+v, %v", got, err)
+	}
+	wantCode(t, "resuming", c.ResumeRemedy(ctx, "", ""), "")
+	if got, err = c.Policies(ctx); err != nil || got.Paused != nil || got.Policies == nil {
+		t.Errorf("resumed: %+v, %v", got, err)
+	}
+	wantCode(t, "too long a reason", c.PauseRemedy(ctx, strings.Repeat("x", 501)), mesh.Invalid)
+	if diff := cmp.Diff([]string{"clean", ""}, e.Loop.State().Resumed); diff != "" {
+		t.Errorf("resumed (-want +got):\n%s", diff)
+	}
+	line := func(action, object, reason string) mesh.Audit {
+		return mesh.Audit{Actor: "operator", From: "127.0.0.1", Action: action, Object: object, Outcome: mesh.OutcomeDone, Detail: map[string]string{"reason": reason}}
+	}
+	want := []mesh.Audit{line("remedy.pause", "all", "maintenance"), line("remedy.resume", "clean", "fixed"), line("remedy.resume", "all", ""), line("remedy.pause", "/v1/remedy/pause", "")}
+	want[3].Outcome, want[3].Detail = mesh.OutcomeRefused, nil
+	wantAudit(t, e, want)
 }

@@ -25,6 +25,10 @@ const (
 	pause       = 20 * time.Millisecond // between two looks at a lock that is held.
 )
 
+// ErrBusy says that others have kept the file from being edited. It may be
+// tried again.
+var ErrBusy = errors.New("others are editing it")
+
 // Options say which file, and what is allowed with it.
 type Options struct {
 	Path string
@@ -51,8 +55,8 @@ type Change struct {
 }
 
 // Apply makes the file what merge says. A file that is so already is not
-// touched. When somebody saves it again and again meanwhile, the error is
-// mesh.Conflict and the file is theirs.
+// touched. When others are in the way for too long, the error is mesh.Conflict
+// and ErrBusy, and the file is theirs.
 func Apply(ctx context.Context, o Options, merge Merge) (Change, error) {
 	// A link stays a link: its target is what is edited.
 	path, err := filepath.EvalSymlinks(o.Path)
@@ -83,7 +87,7 @@ func Apply(ctx context.Context, o Options, merge Merge) (Change, error) {
 			return c, err
 		}
 	}
-	return Change{}, mesh.Errorf(mesh.Conflict, "edit %s: somebody else saved it %d times meanwhile", path, tries)
+	return Change{}, mesh.Errorf(mesh.Conflict, "edit %s: %w, and saved it %d times meanwhile", path, ErrBusy, tries)
 }
 
 // failed gives the errors of files that a user can do something about a code.

@@ -195,7 +195,7 @@ func TestLockIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = edit.Apply(t.Context(), edit.Options{Path: path, Wait: 50 * time.Millisecond}, adding("x"))
-	if mesh.CodeOf(err) != mesh.Conflict || content(t, path) != "" {
+	if mesh.CodeOf(err) != mesh.Conflict || !errors.Is(err, edit.ErrBusy) || content(t, path) != "" {
 		t.Errorf("got %v, want %s", err, mesh.Conflict)
 	}
 	done := make(chan error, 1)
@@ -263,7 +263,7 @@ func TestPersonSaves(t *testing.T) {
 		save(saved)
 		return adding("dn3")(old)
 	})
-	if mesh.CodeOf(err) != mesh.Conflict || content(t, path) != fmt.Sprintf("v%d\n", saved) {
+	if mesh.CodeOf(err) != mesh.Conflict || !errors.Is(err, edit.ErrBusy) || content(t, path) != fmt.Sprintf("v%d\n", saved) {
 		t.Errorf("got %v, want %s; the file holds %q, want the person's v%d", err, mesh.Conflict, content(t, path), saved)
 	}
 }

@@ -21,7 +21,7 @@ func lock(ctx context.Context, path string, wait time.Duration) (unlock func(), 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, wait, mesh.Errorf(mesh.Conflict, "somebody else holds it for %s", wait))
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, mesh.Errorf(mesh.Conflict, "%w, for %s already", ErrBusy, wait))
 	defer cancel()
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
