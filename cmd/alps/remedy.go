@@ -13,7 +13,16 @@ import (
 
 func newRemedy(a *app) *cobra.Command {
 	return group("remedy", "What policies do about incidents, and the switch that stops them",
-		newRemedyList(a), newRemedyRuns(a), newRemedyShow(a), newRemedyPause(a), newRemedyResume(a))
+		newRemedyList(a), newRemedyRuns(a), newRemedyShow(a),
+		newRemedyAnswer(a, answers{
+			use: "approve ID", short: "Let a policy do what it has proposed", done: "approved",
+			give: (*client.Client).ApproveRemedy,
+		}),
+		newRemedyAnswer(a, answers{
+			use: "reject ID", short: "Keep a policy from what it has proposed", done: "rejected",
+			give: (*client.Client).RejectRemedy,
+		}),
+		newRemedySimulate(a), newRemedyPause(a), newRemedyResume(a))
 }
 
 func newRemedyList(a *app) *cobra.Command {

@@ -22,6 +22,20 @@ func day() time.Time { return time.Date(2001, 9, 9, 12, 0, 0, 0, time.UTC) }
 // TestScriptOnEstate is the contract of what shows runs of policies, in states
 // that a cluster takes hours to come into.
 func TestScriptOnEstate(t *testing.T) {
+	all := scripts(t, onEstate)
+	for _, file := range all.Files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			p := all
+			p.Files = []string{file}
+			p.Setup = storageEstate(t) // of its own: one script answers what another shows.
+			testscript.Run(t, p)
+		})
+	}
+}
+
+// storageEstate starts a server and returns how a script finds it.
+func storageEstate(t *testing.T) func(*testscript.Env) error {
+	t.Helper()
 	e := apitest.Start(t)
 	e.SetNodes(apitest.Node("bj-e-hadoop01-11-203", "hadoop"), apitest.Node("nn1", "hadoop"))
 	token := e.Token(t, auth.Request{Name: "li.wei", Role: auth.Operator})
@@ -30,7 +44,7 @@ func TestScriptOnEstate(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Loop.Change(func(s *apitest.LoopState) {
-		s.Runs = storageRuns()
+		s.Runs, s.Simulation = storageRuns(), simulation()
 		s.Incidents = []mesh.Incident{{
 			ID: "5d0e11c2ab349f70", Rule: "hdfs-disk", Severity: "critical", DC: "dc1", Node: "bj-e-hadoop01-11-203", Check: "hdfs-disk",
 			Status: mesh.IncidentOpen, Health: mesh.HealthCritical, Opened: day(), Updated: day(),
@@ -40,8 +54,7 @@ func TestScriptOnEstate(t *testing.T) {
 			{Policy: mesh.Policy{Name: "hdfs-disk-ladder", Rule: "hdfs-disk", Mode: mesh.RemedyAuto, PerHour: 3}, Blocked: "storm: 3 incidents of the rule hdfs-disk within 10m0s"},
 		}}
 	})
-	p := scripts(t, onEstate)
-	p.Setup = func(env *testscript.Env) error {
+	return func(env *testscript.Env) error {
 		env.Setenv(envAddr, e.Address)
 		env.Setenv(envToken, token)
 		env.Setenv(envCACert, ca)
@@ -49,7 +62,6 @@ func TestScriptOnEstate(t *testing.T) {
 		env.Setenv("TZ", "UTC")
 		return nil
 	}
-	testscript.Run(t, p)
 }
 
 // storageRuns are runs of a policy of several steps in each state in which one
@@ -120,6 +132,21 @@ func undoingSteps() []mesh.RemedyStep {
 	undo := planStep(mesh.StepUndo, "hdfs-decommission", mesh.StepRunning, mesh.StepNode{Node: "nn1", Job: mesh.JobState{State: mesh.Running}})
 	undo.Rung = "decommission"
 	return []mesh.RemedyStep{failed, undo}
+}
+
+// simulation is of a policy that one guard keeps from acting.
+func simulation() v1.Simulation {
+	return v1.Simulation{
+		Node: "bj-e-hadoop01-11-203", Reason: "may-leave: nn1 is in safe mode",
+		Verdicts: []v1.GuardVerdict{{Guard: "paused"}, {Guard: "storm", Reason: "3 incidents of the rule hdfs-disk within 10m0s, at most 2 are no storm"}, {Guard: "cooldown"}},
+		Run: mesh.RemedyRun{
+			Steps: []mesh.RemedyStep{
+				planStep(mesh.StepConfirm, "hdfs-confirm", mesh.StepOK, answered("bj-e-hadoop01-11-203", mesh.Answer{Verdict: mesh.VerdictOK, Reason: "two sources agree"})),
+				planStep(mesh.StepGuard, "may-leave", mesh.StepNo, answered("nn1", mesh.Answer{Verdict: mesh.VerdictNo, Reason: "nn1 is in safe mode"})),
+			},
+			Facts: map[string]string{"datanode": "dn3:9866"},
+		},
+	}
 }
 
 func TestProgressText(t *testing.T) {

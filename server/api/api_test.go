@@ -223,6 +223,9 @@ func permissions() map[string]permission {
 		"GET /v1/policies":                  viewer,
 		"GET /v1/remedy-runs":               viewer,
 		"GET /v1/remedy-runs/{id}":          viewer,
+		"POST /v1/remedy-runs/{id}/approve": with(operator, `{"reason":"x"}`),
+		"POST /v1/remedy-runs/{id}/reject":  with(operator, `{}`),
+		"POST /v1/policies/{name}/simulate": with(operator, `{"incident":"0001"}`),
 		"POST /v1/remedy/pause":             {role: auth.Operator, whole: true, body: `{}`},
 		"POST /v1/remedy/resume":            {role: auth.Operator, whole: true, body: `{}`},
 	}

@@ -3,7 +3,11 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"time"
 
 	"alps/mesh"
 	"alps/server/auth"
@@ -25,6 +29,8 @@ type call struct {
 	detail map[string]string
 	// handed is set once the call is the service's to record.
 	handed bool
+	// line has the deadlines of the request's connection, or of its stream.
+	line *http.ResponseController
 	// problem is the refusal or the failure that was answered, if any.
 	problem *problem
 }
@@ -34,9 +40,14 @@ type callKey struct{}
 // maxObject bounds what a stranger can have us write into the audit.
 const maxObject = 256
 
-func newCall(r *http.Request, from string, rt *route) *call {
+func newCall(w http.ResponseWriter, r *http.Request, rt *route) *call {
+	from, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		from = r.RemoteAddr
+	}
 	return &call{
-		id: rand.Text()[:12], method: r.Method, path: r.URL.Path, from: from, route: rt,
+		line: http.NewResponseController(w),
+		id:   rand.Text()[:12], method: r.Method, path: r.URL.Path, from: from, route: rt,
 		object: r.URL.Path[:min(len(r.URL.Path), maxObject)],
 	}
 }
@@ -54,6 +65,17 @@ func callFrom(ctx context.Context) *call {
 func about(ctx context.Context, object string, detail map[string]string) {
 	c := callFrom(ctx)
 	c.object, c.detail = object, detail
+}
+
+// extend gives a request whose body was read d more until its answer is sent.
+// The deadline of reading is moved too: where it passes, the server takes the
+// client for gone.
+func (c *call) extend(d time.Duration) error {
+	until := time.Now().Add(d)
+	if err := errors.Join(c.line.SetReadDeadline(until), c.line.SetWriteDeadline(until)); err != nil {
+		return fmt.Errorf("take more time for an answer: %w", err)
+	}
+	return nil
 }
 
 func (c *call) failed(p *problem) { c.problem = p }

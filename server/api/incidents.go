@@ -14,7 +14,6 @@ const (
 	incidentsPage = 100
 	// incidentsRead is how many are read at once where a scope hides some.
 	incidentsRead = 500
-	runsPage      = 100
 )
 
 type incidentsIn struct {
@@ -153,96 +152,4 @@ func shownURL(text string) string {
 		return text
 	}
 	return u.Scheme + "://" + u.Host + "/…"
-}
-
-type policiesOut struct{ Body v1.PolicyList }
-
-func (s *Server) listPolicies(ctx context.Context, _ *struct{}) (*policiesOut, error) {
-	list, err := s.Remedies.Policies(ctx)
-	if err != nil {
-		return nil, err
-	}
-	see, err := s.sees(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	list.Policies = slices.Clone(full(list.Policies))
-	for i := range list.Policies {
-		if last := list.Policies[i].Last; last != nil && !see(last.DC, last.Node) {
-			list.Policies[i].Last = nil
-		}
-	}
-	return &policiesOut{list}, nil
-}
-
-type runsIn struct {
-	Policy   string `query:"policy" maxLength:"256"`
-	Incident string `query:"incident" maxLength:"64"`
-	Limit    int    `query:"limit" minimum:"0" maximum:"1000" doc:"0 means 100"`
-}
-
-type runsOut struct{ Body v1.RemedyRunList }
-
-func (s *Server) listRuns(ctx context.Context, in *runsIn) (*runsOut, error) {
-	see, err := s.sees(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	limit := orDefault(in.Limit, runsPage)
-	f := v1.RemedyRunFilter{Policy: in.Policy, Incident: mesh.IncidentID(in.Incident), Limit: limit}
-	for {
-		runs, err := s.Remedies.Runs(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		read := len(runs)
-		runs = slices.DeleteFunc(runs, func(r mesh.RemedyRun) bool { return !see(r.DC, r.Node) })
-		if len(runs) >= limit || read < f.Limit {
-			return &runsOut{v1.RemedyRunList{Runs: full(runs[:min(len(runs), limit)])}}, nil
-		}
-		// A scope hides some: older ones take their places.
-		f.Limit *= 4
-	}
-}
-
-type runIn struct {
-	ID string `path:"id" pattern:"^[0-9a-f]{16}$" patternDescription:"16 hexadecimal digits"`
-}
-
-type runOut struct{ Body mesh.RemedyRun }
-
-func (s *Server) getRun(ctx context.Context, in *runIn) (*runOut, error) {
-	see, err := s.sees(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.Remedies.Run(ctx, mesh.RemedyRunID(in.ID))
-	if err != nil && mesh.CodeOf(err) != mesh.NotFound {
-		return nil, err
-	}
-	if err != nil || !see(r.DC, r.Node) {
-		return nil, mesh.Errorf(mesh.NotFound, "there is no run %s", in.ID).WithHint("`alps remedy runs` shows them")
-	}
-	return &runOut{r}, nil
-}
-
-type pauseIn struct{ Body v1.PauseRequest }
-
-func (s *Server) pauseRemedy(ctx context.Context, in *pauseIn) (*struct{}, error) {
-	about(ctx, "all", map[string]string{"reason": in.Body.Reason})
-	return nil, s.Remedies.Pause(ctx, callFrom(ctx).actor.Name, in.Body.Reason)
-}
-
-type resumeIn struct {
-	Policy string `query:"policy" maxLength:"256" doc:"close the breaker of this policy; absent: end the pause of all"`
-	Body   v1.PauseRequest
-}
-
-func (s *Server) resumeRemedy(ctx context.Context, in *resumeIn) (*struct{}, error) {
-	object := in.Policy
-	if object == "" {
-		object = "all"
-	}
-	about(ctx, object, map[string]string{"reason": in.Body.Reason})
-	return nil, s.Remedies.Resume(ctx, callFrom(ctx).actor.Name, in.Policy, in.Body.Reason)
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -77,12 +76,8 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 // identify gives the request its id and finds its row.
 func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		from, _, err := net.SplitHostPort(r.RemoteAddr)
-		if err != nil {
-			from = r.RemoteAddr
-		}
 		_, pattern := s.mux.Handler(r)
-		c := newCall(r, from, s.rows[pattern])
+		c := newCall(w, r, s.rows[pattern])
 		h := w.Header()
 		h.Set("X-Request-Id", c.id)
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -139,8 +139,21 @@ type Incidents interface {
 	Rules(ctx context.Context) (v1.RuleList, error)
 }
 
-// Remedies shows and stops the policies.
+// Approvals is what a person says to a policy, and asks of it beforehand.
+type Approvals interface {
+	// Approve lets a run that was proposed act, and Reject ends it. mesh.Conflict
+	// means that it waits for nobody, or not any more.
+	Approve(ctx context.Context, actor string, id mesh.RemedyRunID, reason string) error
+	Reject(ctx context.Context, actor string, id mesh.RemedyRunID, reason string) error
+	// Simulate says what a policy would do about an incident now. It asks the
+	// nodes and changes nothing on them; ctx bounds it.
+	Simulate(ctx context.Context, actor, policy string, incident mesh.IncidentID) (v1.Simulation, error)
+}
+
+// Remedies shows, asks and stops the policies.
 type Remedies interface {
+	Approvals
+
 	Policies(ctx context.Context) (v1.PolicyList, error)
 	// Runs returns the newest first, refusals included.
 	Runs(ctx context.Context, f v1.RemedyRunFilter) ([]mesh.RemedyRun, error)

@@ -24,7 +24,7 @@ func TestDocumentation(t *testing.T) {
 	}
 	samples := make(map[string]string) // by a word of its first lines.
 	for _, m := range regexp.MustCompile("(?s)```(?:sh|hcl)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		for _, word := range []string{"#!/bin/sh", "# manifest", "policy \""} {
+		for _, word := range []string{"#!/bin/sh", "# manifest", "rule \"", "confirm \""} {
 			if strings.Contains(m[1], word) {
 				samples[word] = m[1]
 			}
@@ -47,7 +47,7 @@ func TestDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := config.ParseRules("rules.hcl", []byte(samples["policy \""]))
+	rules, err := config.ParseRules("rules.hcl", []byte(samples["rule \""]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,9 +55,14 @@ func TestDocumentation(t *testing.T) {
 	if err := e.SetPolicies(rules.Policies, lib, mesh.RemedyAuto); err != nil {
 		t.Error(err)
 	}
-	_, policy, _ := strings.Cut(samples["policy \""], "policy \"")
+	_, policy, _ := strings.Cut(samples["rule \""], "policy \"")
 	if n := strings.Count(policy, "\n"); len(rules.Policies) != 1 || n > 12 {
 		t.Errorf("%d policies, the last of %d lines; a policy is at most 12", len(rules.Policies), n)
+	}
+
+	plan, err := config.ParseRules("plan.hcl", []byte("rule \"hdfs-disk\" { check = \"c\" }\n"+samples["confirm \""]))
+	if err != nil || len(plan.Policies) != 1 || len(plan.Policies[0].Rungs) != 1 {
+		t.Errorf("the plan: %v", err)
 	}
 
 	rest := string(text)

@@ -38,6 +38,11 @@ type LoopState struct {
 	Policies    v1.PolicyList
 	Runs        []mesh.RemedyRun
 	Resumed     []string
+	// Simulation is what any policy that is listed would do; with a SimulateFault
+	// it fails, and it takes until SimulateUntil is closed, if that is not nil.
+	Simulation    v1.Simulation
+	SimulateFault error
+	SimulateUntil <-chan struct{}
 }
 
 var (
@@ -283,6 +288,49 @@ func (r remedies) Run(_ context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, e
 		}
 	}
 	return mesh.RemedyRun{}, mesh.Errorf(mesh.NotFound, "there is no run %s", id)
+}
+
+func (r remedies) Approve(_ context.Context, actor string, id mesh.RemedyRunID, reason string) error {
+	return r.answer(id, func(x *mesh.RemedyRun) { x.State, x.Approved, x.Reason = mesh.RemedyDecided, actor, reason })
+}
+
+func (r remedies) Reject(_ context.Context, actor string, id mesh.RemedyRunID, reason string) error {
+	return r.answer(id, func(x *mesh.RemedyRun) {
+		x.State, x.Guard, x.Reason = mesh.RemedyRefused, "approval", actor+": "+reason
+	})
+}
+
+func (r remedies) answer(id mesh.RemedyRunID, give func(*mesh.RemedyRun)) (err error) {
+	r.Change(func(s *LoopState) {
+		n := slices.IndexFunc(s.Runs, func(x mesh.RemedyRun) bool { return x.ID == id })
+		switch {
+		case n < 0:
+			err = mesh.Errorf(mesh.NotFound, "there is no run %s", id)
+		case s.Runs[n].State != mesh.RemedyProposed:
+			err = mesh.Errorf(mesh.Conflict, "the run %s waits for nobody: it is %s", id, s.Runs[n].State)
+		default:
+			s.Runs = slices.Clone(s.Runs)
+			give(&s.Runs[n])
+		}
+	})
+	return err
+}
+
+func (r remedies) Simulate(ctx context.Context, actor, policy string, incident mesh.IncidentID) (v1.Simulation, error) {
+	s := r.State()
+	if !slices.ContainsFunc(s.Policies.Policies, func(p v1.Policy) bool { return p.Name == policy }) {
+		return v1.Simulation{}, mesh.Errorf(mesh.NotFound, "there is no policy %q", policy).WithHint("`alps remedy list` shows them")
+	}
+	if s.SimulateUntil != nil {
+		select {
+		case <-s.SimulateUntil:
+		case <-ctx.Done():
+			return v1.Simulation{}, ctx.Err()
+		}
+	}
+	out := s.Simulation
+	out.Policy, out.Incident, out.Run.Approved = policy, incident, actor
+	return out, s.SimulateFault
 }
 
 func (r remedies) Pause(_ context.Context, actor, reason string) error {

@@ -309,6 +309,38 @@ func (c *Client) RemedyRun(ctx context.Context, id string) (mesh.RemedyRun, erro
 	return get[mesh.RemedyRun](ctx, c, "/v1/remedy-runs/"+url.PathEscape(id), nil)
 }
 
+// ApproveRemedy lets a run that was proposed act.
+func (c *Client) ApproveRemedy(ctx context.Context, id, reason string) (mesh.RemedyRun, error) {
+	return answerRemedy(ctx, c, id, "approve", reason)
+}
+
+// RejectRemedy ends a run that was proposed.
+func (c *Client) RejectRemedy(ctx context.Context, id, reason string) (mesh.RemedyRun, error) {
+	return answerRemedy(ctx, c, id, "reject", reason)
+}
+
+func answerRemedy(ctx context.Context, c *Client, id, what, reason string) (mesh.RemedyRun, error) {
+	if id == "" {
+		return mesh.RemedyRun{}, mesh.Errorf(mesh.Invalid, "an id is missing").WithHint("alps remedy runs")
+	}
+	return post[mesh.RemedyRun](ctx, c, "/v1/remedy-runs/"+url.PathEscape(id)+"/"+what, v1.ApprovalRequest{Reason: reason})
+}
+
+// SimulatePolicy says what a policy would do about an incident, by its id or
+// the beginning of it. It asks nodes, which takes as long as they need, at
+// most SimulateTimeout.
+func (c *Client) SimulatePolicy(ctx context.Context, policy, incident string) (v1.Simulation, error) {
+	if policy == "" {
+		return v1.Simulation{}, mesh.Errorf(mesh.Invalid, "the name of a policy is missing").WithHint("alps remedy list")
+	}
+	var answer v1.Simulation
+	err := c.do(ctx, call{
+		method: http.MethodPost, path: "/v1/policies/" + url.PathEscape(policy) + "/simulate",
+		body: v1.SimulationRequest{Incident: incident}, answer: &answer, timeout: SimulateTimeout,
+	})
+	return answer, err
+}
+
 // PauseRemedy keeps every policy from acting.
 func (c *Client) PauseRemedy(ctx context.Context, reason string) error {
 	return c.do(ctx, call{method: http.MethodPost, path: "/v1/remedy/pause", body: v1.PauseRequest{Reason: reason}})

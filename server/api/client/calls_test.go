@@ -51,6 +51,9 @@ func TestNamesStayNames(t *testing.T) {
 		"changing no incident": func() error { _, err := c.ChangeIncident(ctx, "", v1.IncidentAck, ""); return err }(),
 		"showing no incident":  func() error { _, err := c.Incident(ctx, ""); return err }(),
 		"showing no run":       func() error { _, err := c.RemedyRun(ctx, ""); return err }(),
+		"approving no run":     func() error { _, err := c.ApproveRemedy(ctx, "", ""); return err }(),
+		"rejecting no run":     func() error { _, err := c.RejectRemedy(ctx, "", ""); return err }(),
+		"simulating no policy": func() error { _, err := c.SimulatePolicy(ctx, "", "0001"); return err }(),
 	} {
 		if mesh.CodeOf(err) != mesh.Invalid {
 			t.Errorf("%s: got %v, want it refused", name, err)

@@ -25,6 +25,8 @@ const (
 	// DefaultTimeout is how long a call may take: a submission waits up to 5 s
 	// for Consul, and 30 s is as long as a person waits.
 	DefaultTimeout = 30 * time.Second
+	// SimulateTimeout is a little more than the server takes for a simulation.
+	SimulateTimeout = 140 * time.Second
 
 	connectTimeout = 5 * time.Second
 	// maxAnswer bounds what an answer may hold in memory: ten thousand targets
@@ -132,11 +134,13 @@ type call struct {
 	query  url.Values
 	body   any // nil: none.
 	answer any // decoded from JSON, or *[]byte for the raw body; nil: ignored.
+	// timeout is for a call that may take longer than others; zero: as they.
+	timeout time.Duration
 }
 
 // do sends one request and reads the whole answer.
 func (c *Client) do(ctx context.Context, r call) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, max(c.timeout, r.timeout))
 	defer cancel()
 	req, err := c.request(ctx, r)
 	if err != nil {

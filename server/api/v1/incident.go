@@ -1,10 +1,6 @@
 package v1
 
-import (
-	"time"
-
-	"alps/mesh"
-)
+import "alps/mesh"
 
 // IncidentFilter limits a list of incidents. The zero IncidentFilter asks for
 // the newest.
@@ -46,44 +42,4 @@ type RuleList struct {
 	Rules     []mesh.Rule     `json:"rules" nullable:"false"`
 	Receivers []mesh.Receiver `json:"receivers" nullable:"false" doc:"of a URL only the scheme and the host"`
 	Problems  []string        `json:"problems,omitempty" nullable:"false" doc:"in words, such as a rule for a check that no node has"`
-}
-
-// Policy is one policy and how it stands.
-type Policy struct {
-	mesh.Policy
-
-	Blocked  string          `json:"blocked,omitempty" doc:"why it would refuse now; absent: it would act"`
-	LastHour int             `json:"last_hour" doc:"actions within the last hour"`
-	InARow   int             `json:"failures_in_a_row" doc:"actions that failed since one succeeded; the breaker opens at failures"`
-	Last     *mesh.RemedyRun `json:"last,omitempty" doc:"its newest run, if there is one that the token may see"`
-}
-
-// PolicyList is every policy.
-type PolicyList struct {
-	Policies []Policy     `json:"policies" nullable:"false"`
-	Paused   *RemedyPause `json:"paused,omitempty" doc:"absent: not paused"`
-}
-
-// RemedyPause is the kill switch of all remediation.
-type RemedyPause struct {
-	By     string    `json:"by" doc:"name of the token"`
-	At     time.Time `json:"at" doc:"since when"`
-	Reason string    `json:"reason,omitempty"`
-}
-
-// PauseRequest says why remediation is paused or resumed.
-type PauseRequest struct {
-	Reason string `json:"reason,omitempty" maxLength:"500" doc:"kept in the audit"`
-}
-
-// RemedyRunFilter limits a list of runs. The zero one asks for the newest.
-type RemedyRunFilter struct {
-	Policy   string
-	Incident mesh.IncidentID
-	Limit    int // zero takes the server's default.
-}
-
-// RemedyRunList is runs of policies, the newest first, refusals included.
-type RemedyRunList struct {
-	Runs []mesh.RemedyRun `json:"runs" nullable:"false"`
 }

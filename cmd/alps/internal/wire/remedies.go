@@ -35,6 +35,30 @@ func (r remedies) Run(ctx context.Context, id mesh.RemedyRunID) (mesh.RemedyRun,
 	return r.e.Get(ctx, id)
 }
 
+func (r remedies) Approve(ctx context.Context, actor string, id mesh.RemedyRunID, reason string) error {
+	return r.e.Approve(ctx, actor, id, reason)
+}
+
+func (r remedies) Reject(ctx context.Context, actor string, id mesh.RemedyRunID, reason string) error {
+	return r.e.Reject(ctx, actor, id, reason)
+}
+
+// Simulate is the same for whoever asks: the audit has them.
+func (r remedies) Simulate(ctx context.Context, _, policy string, incident mesh.IncidentID) (v1.Simulation, error) {
+	s, err := r.e.Simulate(ctx, policy, incident)
+	if err != nil {
+		return v1.Simulation{}, err
+	}
+	out := v1.Simulation{
+		Policy: policy, Incident: incident, Node: s.Run.Node, Run: s.Run, Would: s.Would, Reason: s.Reason,
+		Verdicts: make([]v1.GuardVerdict, len(s.Verdicts)),
+	}
+	for i, v := range s.Verdicts {
+		out.Verdicts[i] = v1.GuardVerdict{Guard: string(v.Guard), Reason: v.Reason}
+	}
+	return out, nil
+}
+
 func (r remedies) Pause(ctx context.Context, actor, reason string) error {
 	return r.e.Pause(ctx, actor, reason)
 }

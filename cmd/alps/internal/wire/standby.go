@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -76,13 +77,38 @@ func (s *Server) standBy(ctx context.Context) (leader.Term, error) {
 }
 
 // toLeader carries what is passed on. A leader that is frozen must not hold it
-// up: its machine still takes connections.
-func (s *Server) toLeader() *http.Transport {
-	return &http.Transport{
+// up: its machine still takes connections. Only a simulation asks nodes before
+// it is answered, and is waited for.
+type toLeader struct{ quick, patient *http.Transport }
+
+func (s *Server) toLeader() toLeader {
+	quick := &http.Transport{
 		TLSClientConfig: s.peerTLS(), ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
 		DialContext:         (&net.Dialer{Timeout: leaderDial}).DialContext,
 		TLSHandshakeTimeout: leaderDial, ResponseHeaderTimeout: leaderAnswer,
 	}
+	patient := quick.Clone()
+	patient.ResponseHeaderTimeout = api.SimulateTimeout + leaderAnswer
+	return toLeader{quick, patient}
+}
+
+// carrier is what waits as long as an answer to r may take.
+func (t toLeader) carrier(r *http.Request) *http.Transport {
+	if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v1/policies/") && strings.HasSuffix(r.URL.Path, "/simulate") {
+		return t.patient
+	}
+	return t.quick
+}
+
+// RoundTrip is http.RoundTripper's.
+func (t toLeader) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.carrier(r).RoundTrip(r)
+}
+
+// CloseIdleConnections drops connections that nobody uses.
+func (t toLeader) CloseIdleConnections() {
+	t.quick.CloseIdleConnections()
+	t.patient.CloseIdleConnections()
 }
 
 // relay passes a request on to the server that leads.

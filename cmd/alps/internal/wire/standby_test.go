@@ -19,6 +19,7 @@ import (
 	"alps/mesh/config"
 	"alps/mesh/consul"
 	"alps/mesh/pki"
+	"alps/server/api"
 	"alps/server/leader"
 	"alps/server/store/sqlite"
 )
@@ -129,6 +130,27 @@ func TestRelayWithoutAnAnswer(t *testing.T) {
 				t.Errorf("%d, %v: %s; want %q and to try again", res.StatusCode, err, body, tt.want)
 			}
 		})
+	}
+}
+
+// TestRelayWaitsForSimulations: every other answer of a leader that is not
+// frozen begins within seconds.
+func TestRelayWaitsForSimulations(t *testing.T) {
+	ca, err := pki.NewCA("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := (&Server{ca: ca, self: consul.Self{Name: "me"}, cfg: &config.Server{}, log: hclog.NewNullLogger()}).toLeader()
+	for route, want := range map[string]time.Duration{
+		"POST /v1/policies/clean%2fup/simulate": api.SimulateTimeout + leaderAnswer,
+		"POST /v1/remedy-runs/x/approve":        leaderAnswer,
+		"GET /v1/nodes/simulate":                leaderAnswer,
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		got := conns.carrier(httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody))
+		if got.ResponseHeaderTimeout != want {
+			t.Errorf("%s is waited for %s, want %s", route, got.ResponseHeaderTimeout, want)
+		}
 	}
 }
 
