@@ -1,6 +1,6 @@
 description = "Ends one process that is stuck, and proves that it is gone; what starts it again is not its business."
 changes     = "The process gets SIGTERM, and SIGKILL when it is still there after the grace; what it holds in memory is lost."
-timeout     = "60s"
+timeout     = "30s"
 dry_run     = true
 
 parameter "process" {
