@@ -22,7 +22,8 @@ func newRemedy(a *app) *cobra.Command {
 			use: "reject ID", short: "Keep a policy from what it has proposed", done: "rejected",
 			give: (*client.Client).RejectRemedy,
 		}),
-		newRemedySimulate(a), newRemedyPause(a), newRemedyResume(a))
+		newRemedySimulate(a), newRemedyPause(a), newRemedyResume(a),
+		newRemedyNew(a))
 }
 
 func newRemedyList(a *app) *cobra.Command {
