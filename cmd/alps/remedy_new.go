@@ -89,7 +89,7 @@ observes, and is in force when the server has read it.`,
 			if a.json {
 				return a.printJSON(map[string][]string{"wrote": files})
 			}
-			a.tellNext(&p, files)
+			a.tellNext(files)
 			return nil
 		},
 	}
@@ -100,7 +100,7 @@ observes, and is in force when the server has read it.`,
 	return c
 }
 
-func (a *app) tellNext(p *newPolicy, files []string) {
+func (a *app) tellNext(files []string) {
 	for _, f := range files {
 		fmt.Fprintf(a.out, "wrote %s\n", printable(f))
 	}
