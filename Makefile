@@ -5,13 +5,16 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build consul hadoop test test-loop test-hdfs race lint fmt generate ui ui-check bench clean
+.PHONY: help dev hdfs build consul hadoop test test-loop test-hdfs race lint fmt generate ui ui-check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: build consul ## start a whole cluster on this machine: real Consul, server, agents
 	bin/alps dev
+
+hdfs: build consul hadoop ## the same with a real HDFS beside it, whose disks can be broken
+	bin/alps dev --hdfs
 
 build: ## build bin/alps
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/alps ./cmd/alps

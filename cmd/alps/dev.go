@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	hdfs "alps/checks/hdfs/cluster"
 	"alps/cmd/alps/internal/dev"
 	"alps/mesh"
 	"alps/mesh/consul/cluster"
@@ -24,7 +25,7 @@ const maxNodes = 254
 type devFlags struct {
 	dir, subnet, consul string
 	nodes, servers      int
-	verbose             bool
+	hdfs, verbose       bool
 }
 
 func newDev(a *app) *cobra.Command {
@@ -36,7 +37,7 @@ func newDev(a *app) *cobra.Command {
 addresses, an ALPS agent beside each, one ALPS server or more. Everything lies
 in one directory and is gone with the next start. Ctrl-C ends what was started
 and nothing else; what a killed run left behind is cleaned up by the next one.`,
-		Example: "  alps dev\n  alps dev --nodes 21 --subnet 127.0.12\n  alps dev --servers 2   # one leads, the other stands by",
+		Example: "  alps dev\n  alps dev --nodes 21 --subnet 127.0.12\n  alps dev --servers 2   # one leads, the other stands by\n  alps dev --hdfs        # a real HDFS beside it, whose disks can be broken",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.dev(cmd.Context(), f) },
 	}
@@ -46,8 +47,9 @@ and nothing else; what a killed run left behind is cleaned up by the next one.`,
 	fl.StringVar(&f.consul, "consul", "", "the consul to run (default: from PATH, or bin/consul)")
 	fl.IntVar(&f.nodes, "nodes", 0, "how many nodes (default: the five of the tour)")
 	fl.IntVar(&f.servers, "servers", 1, "how many ALPS servers; one leads, the others stand by")
+	fl.BoolVar(&f.hdfs, "hdfs", false, "a real HDFS beside it (needs Java, and make hadoop once)")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log what the starter does")
-	c.AddCommand(newDevWeb(a))
+	c.AddCommand(newDevWeb(a), newBreakDisk(a), newMendDisk(a))
 	return c
 }
 
@@ -85,10 +87,14 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if err != nil {
 		return err
 	}
-	dcs := devNodes(f.nodes)
+	dcs := devNodes(f)
+	var withHDFS *hdfs.Options
+	if f.hdfs {
+		withHDFS = &hdfs.Options{}
+	}
 	c, err := dev.Start(ctx, dev.Options{
 		Alps: dev.Program{Path: self}, Dir: f.dir, Consul: f.consul, Subnet: f.subnet,
-		Datacenters: dcs, Servers: f.servers, Logger: log, Web: demoNodes(dcs), Packs: []string{"host", "consul"},
+		Datacenters: dcs, Servers: f.servers, HDFS: withHDFS, Logger: log, Web: demoNodes(dcs), Packs: []string{"host", "consul"},
 		Rules: func(c *dev.Cluster) string {
 			return strings.NewReplacer("HOOK", hook, "CTL", c.WebControl()).Replace(demoRules)
 		},
@@ -109,12 +115,15 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 }
 
 // devNodes is the deck's cluster, with more hadoop nodes when more are asked
-// for; nil for the deck's own.
-func devNodes(n int) []cluster.Datacenter {
+// for.
+func devNodes(f devFlags) []cluster.Datacenter {
 	dcs := dev.Deck()
-	have := len(dcs[0].Nodes)
-	if n == 0 || n == have {
-		return nil
+	if f.hdfs {
+		dcs = dev.HDFSDeck()
+	}
+	n, have := f.nodes, len(dcs[0].Nodes)
+	if n == 0 {
+		n = have
 	}
 	for i := have; i < n; i++ {
 		dcs[0].Nodes = append(dcs[0].Nodes, cluster.NodeSpec{Name: fmt.Sprintf("bj-e-hadoop01-15-%d", 33+i-have)})
@@ -126,9 +135,6 @@ func devNodes(n int) []cluster.Datacenter {
 // demoNodes are the nodes that run the demo service: the last three, and never
 // the first, where the servers are.
 func demoNodes(dcs []cluster.Datacenter) []string {
-	if dcs == nil {
-		dcs = dev.Deck()
-	}
 	var names []string
 	for _, n := range dcs[0].Nodes[1:] {
 		names = append(names, n.Name)
@@ -186,6 +192,7 @@ read here what happens:
   kill $(cat %s)
 `, len(webs), c.Consul().Nodes()[0].Addr, dev.PortDNS, names, webs[0].PIDFile())
 	}
+	a.welcomeHDFS(c)
 	_, err = fmt.Fprintf(a.out, "\nLogs and data: %s\nCtrl-C stops everything.\n", c.Dir())
 	return err
 }

@@ -21,9 +21,11 @@ import (
 // Layout is how several machines are had on one.
 type Layout int
 
-// The layouts; see the package.
+// The layouts; see the package. AnyLayout leaves the choice to who starts an
+// HDFS on behalf of another; Start itself then takes Loopback.
 const (
-	Loopback Layout = iota
+	AnyLayout Layout = iota
+	Loopback
 	Namespaces
 )
 
@@ -102,10 +104,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	c := &Cluster{o: o, http: &http.Client{Transport: &http.Transport{}}}
 	var err error
-	if c.java, err = jvm.FindJava(); err != nil {
-		return nil, err
-	}
-	if c.o.Jars, err = FindJars(o.Jars); err != nil {
+	if c.java, c.o.Jars, err = find(o.Jars); err != nil {
 		return nil, err
 	}
 	if err := c.bringUp(ctx); err != nil {
@@ -114,10 +113,20 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	return c, nil
 }
 
-// FindJars returns the directory of Hadoop's jars: dir, else $ALPS_HADOOP, else
-// bin/hadoop/lib. None is a mesh.NotFound that says what to type.
-func FindJars(dir string) (string, error) {
-	return jvm.Jars{Name: "hadoop", Env: "ALPS_HADOOP", Dir: dir}.Find()
+// Ready fails with a mesh.NotFound that says what to type when Start would not
+// find a Java, or the jars: in the directory jars, or if that is empty where
+// jvm.Jars looks for them.
+func Ready(jars string) error {
+	_, _, err := find(jars)
+	return err
+}
+
+func find(jars string) (java, lib string, err error) {
+	if lib, err = (jvm.Jars{Name: "hadoop", Env: "ALPS_HADOOP", Dir: jars}).Find(); err != nil {
+		return "", "", err
+	}
+	java, err = jvm.FindJava()
+	return java, lib, err
 }
 
 // complete fills in what was left out and refuses what cannot be.

@@ -263,9 +263,7 @@ func TestHA(t *testing.T) {
 func TestSweepAfterTheStarterWasKilled(t *testing.T) {
 	starts(t)
 	mustRoot(t)
-	if _, err := FindJars(""); err != nil {
-		ForTest(t, Options{}) // skips or fails, as it must.
-	}
+	Require(t)
 	dir := filepath.Join(t.TempDir(), "hdfs")
 	exe, err := os.Executable()
 	if err != nil {

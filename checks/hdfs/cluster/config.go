@@ -212,7 +212,8 @@ func siteXML(p map[string]string) string {
 }
 
 // log4j has daemons say what they do, and commands only what is wrong, both on
-// their standard error. The logger of requests has no place to write to.
+// their standard error. The logger of requests has no place to write to, and
+// nobody expects the native library in a jar.
 const log4j = `hadoop.root.logger=WARN,console
 log4j.rootLogger=${hadoop.root.logger}
 log4j.appender.console=org.apache.log4j.ConsoleAppender
@@ -220,6 +221,7 @@ log4j.appender.console.target=System.err
 log4j.appender.console.layout=org.apache.log4j.PatternLayout
 log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
 log4j.logger.http.requests=ERROR
+log4j.logger.org.apache.hadoop.util.NativeCodeLoader=ERROR
 `
 
 // hosts names every node, and the machine itself: a JVM with a file of names

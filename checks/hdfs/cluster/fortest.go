@@ -20,6 +20,24 @@ type TB interface {
 	Log(args ...any)
 }
 
+// Require ends a test whose Java or jars are missing: it is skipped, and fails
+// in continuous integration. It is for who has an HDFS started by others.
+func Require(t TB) {
+	t.Helper()
+	if err := Ready(""); err != nil {
+		missing(t, err)
+	}
+}
+
+// missing ends a test because of what the machine lacks.
+func missing(t TB, err error) {
+	t.Helper()
+	if code := mesh.CodeOf(err); (code == mesh.NotFound || code == mesh.Denied) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	t.Fatal(err)
+}
+
 // ForTest starts a cluster and closes it with the test. When the test failed,
 // the ends of all logs are in its output. A test whose Java, jars or rights are
 // missing is skipped, and fails in continuous integration. A cluster costs ten
@@ -27,11 +45,8 @@ type TB interface {
 func ForTest(t TB, o Options) *Cluster {
 	t.Helper()
 	c, err := Start(t.Context(), o)
-	if code := mesh.CodeOf(err); err != nil && (code == mesh.NotFound || code == mesh.Denied) && os.Getenv("CI") == "" {
-		t.Skip(err)
-	}
 	if err != nil {
-		t.Fatal(err)
+		missing(t, err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {

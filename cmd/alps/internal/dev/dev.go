@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	hdfs "alps/checks/hdfs/cluster"
 	"alps/mesh"
 	"alps/mesh/consul/cluster"
 	"alps/mesh/proc"
@@ -68,6 +69,10 @@ type Options struct {
 	// rules, receivers and policies that the server gets, "" for none.
 	Web   []string
 	Rules func(c *Cluster) string
+	// HDFS brings up a real HDFS, each DataNode and each NameNode beside a node of
+	// the first datacenter; nil brings up none. What is left empty in it is
+	// filled in: see completeHDFS.
+	HDFS *hdfs.Options
 	// Configure may change the configuration of the server (node is "") or of
 	// an agent before it is written; nil changes nothing.
 	Configure func(node string, hcl string) string
@@ -94,6 +99,7 @@ type Cluster struct {
 	group   *proc.Group
 	servers []*server // the first one has the CA and the store.
 	agents  []*Process
+	hdfs    *hdfs.Cluster
 	keys    keys
 	join    string
 	temp    bool
@@ -113,6 +119,14 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	if len(o.Datacenters) == 0 {
 		o.Datacenters = Deck()
+		if o.HDFS != nil {
+			o.Datacenters = HDFSDeck()
+		}
+	}
+	if o.HDFS != nil {
+		if err := o.completeHDFS(); err != nil {
+			return nil, err
+		}
 	}
 	if o.Servers = max(1, o.Servers); o.Servers > min(MaxServers, len(o.Datacenters[0].Nodes)) {
 		return nil, mesh.Errorf(mesh.Invalid, "start a dev cluster: %d servers do not fit on %d nodes; at most %d",
@@ -159,6 +173,9 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 	}
 	c.o.Progress("starting the ALPS server")
 	if err := c.startServers(ctx); err != nil {
+		return err
+	}
+	if err := c.startHDFS(ctx); err != nil {
 		return err
 	}
 	c.o.Progress("starting the ALPS agents")
@@ -218,10 +235,14 @@ func (c *Cluster) sweep() error {
 	if err != nil {
 		return err
 	}
-	if n := len(ended) + len(nodes); n > 0 {
+	daemons, err := hdfs.Sweep(c.path(hdfsDir))
+	if err != nil {
+		return err
+	}
+	if n := len(ended) + len(nodes) + len(daemons); n > 0 {
 		c.o.Progress(fmt.Sprintf("cleaned up %d processes of an earlier run", n))
 	}
-	names := []string{"consul", "agent", "root", "web", "env", "join.token"}
+	names := []string{"consul", "agent", "root", "web", "env", "join.token", hdfsDir, disksName}
 	for i := range MaxServers {
 		names = append(names, serverDir(i))
 	}
@@ -248,6 +269,7 @@ func (c *Cluster) Close() error {
 	if c.group != nil {
 		errs = append(errs, c.group.Stop())
 	}
+	errs = append(errs, c.closeHDFS())
 	if c.consul != nil {
 		errs = append(errs, c.consul.Close())
 	}
@@ -302,6 +324,7 @@ func (c *Cluster) writeEnv() error {
 	}
 	text := fmt.Sprintf("export ALPS_ADDR=%s\nexport ALPS_TOKEN=%s\nexport ALPS_CACERT=%s\nexport CONSUL_HTTP_ADDR=%s\nexport PATH=%s:\"$PATH\"\n",
 		quote(c.Address()), quote(token), quote(c.CACert()), quote(c.serverNode(0).HTTPAddr()), quote(filepath.Dir(c.o.Alps.Path)))
+	text += c.hdfsEnv()
 	tmp := c.EnvFile() + ".tmp"
 	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write the env file: %w", err)
@@ -329,6 +352,11 @@ func (c *Cluster) Wait(ctx context.Context, told func(what string)) {
 	}
 	for _, n := range c.consul.Nodes() {
 		watch(n.Done(), "the consul of "+n.Name+" ended")
+	}
+	if c.hdfs != nil {
+		for _, n := range c.hdfs.Nodes() {
+			watch(n.Done(), fmt.Sprintf("the %s of %s ended; what it said: %s", n.Kind, n.Name, n.LogPath()))
+		}
 	}
 	<-ctx.Done()
 }

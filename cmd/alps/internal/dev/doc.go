@@ -16,6 +16,8 @@
 //	server/          data, configuration and log of the first ALPS server
 //	server2/ …       the same of those that share its store, CA, keys and rules
 //	agent/<node>/    the same of each agent
+//	hdfs/            a real HDFS, when there is one: alps/checks/hdfs/cluster
+//	disks.json       the disks of its DataNodes, for who breaks one
 //	root/            the root key, the server's key and its grant
 //	env              what a shell needs to speak to it: `. DIR/env`
 //	pids.json        who was started, so that a later run can clean up

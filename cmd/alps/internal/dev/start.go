@@ -116,8 +116,9 @@ dns {
   domains = [%s]
 }
 check { packs = [%s] }
-`, c.path("agent", n.Name), n.HTTPAddr(), c.path("join.token"), c.linkAddrs(), DNSAddr(n), quoted(Domains()), quoted(c.o.Packs))
-	p, err := c.newProcess(&Process{c: c, node: n.Name, verb: "agent", dir: c.path("agent", n.Name)}, hcl)
+%s`, c.path("agent", n.Name), n.HTTPAddr(), c.path("join.token"), c.linkAddrs(), DNSAddr(n), quoted(Domains()),
+		quoted(c.packsOf(n.Name)), c.execOf(n.Name))
+	p, err := c.newProcess(&Process{c: c, node: n.Name, verb: "agent", dir: c.path("agent", n.Name), env: c.envOf(n.Name)}, hcl)
 	if err != nil {
 		return err
 	}
@@ -183,6 +184,7 @@ type Process struct {
 	verb    string
 	label   string // of a server that is not the first.
 	dir     string
+	env     []string // beside that of all.
 	running *proc.Process
 	frozen  atomic.Bool
 }
@@ -226,7 +228,7 @@ func (p *Process) Start() error {
 	name := p.name()
 	running, err := p.c.group.Start(proc.Spec{
 		Name: name, Path: p.c.o.Alps.Path, Args: []string{p.verb, "--config", p.ConfigPath()},
-		Env: append(os.Environ(), p.c.o.Alps.Env...), Dir: p.dir, Log: p.LogPath(),
+		Env: slices.Concat(os.Environ(), p.c.o.Alps.Env, p.env), Dir: p.dir, Log: p.LogPath(),
 	})
 	if err != nil {
 		return fmt.Errorf("start alps %s: %w", name, err)
