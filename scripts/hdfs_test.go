@@ -47,10 +47,11 @@ func TestHDFS(t *testing.T) {
 		"for longer":          {"hdfs-maintenance", []string{"90m"}, whole, "<hdfs><maintenance><dn2:9866><--for><90m>"},
 		"drop":                {"hdfs-drop-volume", nil, whole, "<hdfs><drop-volume></data/1></data/b *>"},
 		"add":                 {"hdfs-add-volume", nil, whole, "<hdfs><add-volume></data/1></data/b *>"},
-		"proven":              {"hdfs-proven", nil, whole, "<probe><hdfs.proven><datanode=dn2:9866>"},
+		"proven":              {"hdfs-proven", nil, whole, "<probe><hdfs.proven><datanode=dn2:9866><want=decommissioned>"},
+		"proven otherwise":    {"hdfs-proven", []string{"volume"}, whole, "<probe><hdfs.proven><datanode=dn2:9866><want=volume>"},
 		"proven by numbers": {
 			"hdfs-proven", nil, append([]string{"ALPS_FACT_MISSING_BEFORE=0", "ALPS_FACT_BLOCKS_BEFORE=7"}, whole...),
-			"<probe><hdfs.proven><datanode=dn2:9866><missing_before=0><blocks_before=7>",
+			"<probe><hdfs.proven><datanode=dn2:9866><want=decommissioned><missing_before=0><blocks_before=7>",
 		},
 		"no configuration": {"hdfs-decommission", nil, append(slices.Clip(whole), "HADOOP_CONF_DIR=/none"), "no configuration directory"},
 		"no program":       {"hdfs-decommission", nil, append(slices.Clip(whole), "PATH=/usr/bin:/bin"), "no program hdfs in PATH"},

@@ -28,6 +28,7 @@ func TestStore(t *testing.T, open func(*testing.T) remedy.Store) {
 		"runs come back as they were": testRoundTrip,
 		"filters":                     testFilters,
 		"one is open":                 testOneOpen,
+		"proposals":                   testProposed,
 		"pause and resume":            testSwitch,
 		"a term that is over":         testTerm,
 	} {
@@ -72,6 +73,12 @@ func testRoundTrip(t *testing.T, s remedy.Store) {
 	r.State, r.Started, r.Deadline = mesh.RemedyVerifying, noon.Add(time.Second), noon.Add(time.Minute)
 	r.JobEnded, r.Reopened, r.Told = noon.Add(2*time.Second), 2, true
 	r.Job = mesh.JobState{State: mesh.Failed, Reason: "it said no", Code: 3, Woke: "event"}
+	r.Approved, r.Facts = "ann", map[string]string{"datanode": "dn1:9866"}
+	r.Plan = []mesh.Rung{{Name: "main", Steps: []mesh.PlanStep{{Kind: mesh.StepAct, Name: "s", Script: "ask", Args: []string{"x"}, Within: time.Minute}}}}
+	r.Steps = []mesh.RemedyStep{{
+		Rung: "main", Kind: mesh.StepAct, Name: "s", Script: "ask", Job: "b", Attempts: 2, State: mesh.StepWaiting, Started: noon, Tried: noon,
+		Nodes: []mesh.StepNode{{Node: "n", ID: "i", Answer: &mesh.Answer{Verdict: mesh.VerdictWait, Reason: "not yet", Progress: &mesh.Progress{Left: 3}}}},
+	}}
 	put(t, s, 1, r)
 	if diff := cmp.Diff([]remedy.Record{r}, list(t, s, remedy.Filter{})); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)
@@ -100,6 +107,7 @@ func testFilters(t *testing.T, s remedy.Store) {
 		"the newest":            {remedy.Filter{Limit: 1}, "d"},
 		"all of it":             {remedy.Filter{Policy: "restart-web", Acts: true, Limit: 2, Since: noon}, "da"},
 		"none":                  {remedy.Filter{Policy: "nobody"}, ""},
+		"proposed":              {remedy.Filter{Proposed: true}, ""},
 	} {
 		if got := ids(list(t, s, tt.filter)); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
@@ -118,6 +126,36 @@ func testOneOpen(t *testing.T, s remedy.Store) {
 	put(t, s, 1, a, b)
 	if got := ids(list(t, s, remedy.Filter{Open: true})); got != "b" {
 		t.Errorf("open: %q, want b", got)
+	}
+}
+
+// testProposed says that a proposal keeps nobody out, and that it is open like
+// every other run when somebody has said yes.
+func testProposed(t *testing.T, s remedy.Store) {
+	a, b, c := record("a", mesh.RemedyProposed, 0), record("b", mesh.RemedyDecided, 1), record("c", mesh.RemedyProposed, 2)
+	put(t, s, 1, a, b, c)
+	for what, f := range map[string]remedy.Filter{"ca": {Proposed: true}, "b": {Open: true}} {
+		if got := ids(list(t, s, f)); got != what {
+			t.Errorf("%+v: %q, want %q", f, got, what)
+		}
+	}
+	if got := ids(list(t, s, remedy.Filter{Acts: true})); got != "b" {
+		t.Errorf("acts: %q, a proposal is none", got)
+	}
+	a.State = mesh.RemedyDecided
+	refused(t, s, 1, a)
+	b.State = mesh.RemedySucceeded
+	put(t, s, 1, b)
+	if err := s.PauseRemedy(t.Context(), remedy.Pause{By: "ann", At: noon}); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, s, 1, a)
+	if err := s.ResumeRemedy(t.Context(), "", remedy.Pause{By: "ann", At: noon}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, 1, a)
+	if got := ids(list(t, s, remedy.Filter{Proposed: true})); got != "c" {
+		t.Errorf("proposed: %q, want c", got)
 	}
 }
 
