@@ -66,11 +66,7 @@ func start(t *testing.T, o options) *rig {
 		t.Skip("starts real processes")
 	}
 	hdfs.Require(t)
-	dir, err := os.MkdirTemp("", "alps-hdfs-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	dcs := dev.HDFSDeck()
 	if o.nodes == 3 {
 		dcs[0].Nodes = slices.DeleteFunc(dcs[0].Nodes, func(n consul.NodeSpec) bool { return n.Name == four })
