@@ -89,21 +89,22 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	}
 	dcs := devNodes(f)
 	var withHDFS *hdfs.Options
+	rules := demoRules
 	if f.hdfs {
-		withHDFS = &hdfs.Options{}
+		withHDFS, rules = &hdfs.Options{}, demoRules+hdfsRules
 	}
 	c, err := dev.Start(ctx, dev.Options{
 		Alps: dev.Program{Path: self}, Dir: f.dir, Consul: f.consul, Subnet: f.subnet,
 		Datacenters: dcs, Servers: f.servers, HDFS: withHDFS, Logger: log, Web: demoNodes(dcs), Packs: []string{"host", "consul"},
 		Rules: func(c *dev.Cluster) string {
-			return strings.NewReplacer("HOOK", hook, "CTL", c.WebControl()).Replace(demoRules)
+			return strings.NewReplacer("HOOK", hook, "CTL", c.WebControl()).Replace(rules)
 		},
 		Progress: func(line string) { fmt.Fprintf(a.err, "  %s\n", line) },
 	})
 	if err != nil {
 		return err
 	}
-	if err := a.welcome(c, time.Since(began)); err != nil {
+	if err := errors.Join(a.fillHDFS(ctx, c), a.welcome(c, time.Since(began))); err != nil {
 		return errors.Join(err, c.Close())
 	}
 	var wg sync.WaitGroup

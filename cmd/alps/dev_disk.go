@@ -94,16 +94,21 @@ func (a *app) welcomeHDFS(c *dev.Cluster) {
 	if h == nil {
 		return
 	}
-	names, node := h.NameNodes(), h.DataNodes()[0].Name
+	names, first := h.NameNodes(), h.DataNodes()[0]
 	fmt.Fprintf(a.out, `
-A real HDFS runs on %d of the nodes, its NameNode on %s. Look at it, break a
-disk, read here what happens, and mend it:
+A real HDFS runs on %d of the nodes, its NameNode on %s, with %d blocks in it.
+Look at it, break a disk, and read here how its DataNode leaves:
 
   hdfs dfsadmin -report
   alps check list --node %s
-  alps dev break-disk%s %s
-  alps dev mend-disk%s %[5]s
-`, len(h.DataNodes()), names[0].Name, node, dirFlag(c), node, dirFlag(c))
+  alps dev break-disk%s %[4]s
+  alps remedy show
+
+And the way back, when the disk is whole again:
+
+  alps dev mend-disk%[5]s %[4]s
+  alps exec -t service=namenode -- '$ALPS hdfs recommission %[6]s'
+`, len(h.DataNodes()), names[0].Name, demoBlocks, first.Name, dirFlag(c), first.Key())
 }
 
 // dirFlag says which cluster is meant, where it is not the usual one.

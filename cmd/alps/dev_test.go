@@ -16,6 +16,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"alps/mesh"
+	"alps/mesh/config"
 )
 
 // TestDev is the life of `alps dev` as a user sees it: it comes up and says
@@ -407,4 +412,28 @@ func startedBy(t *testing.T, dir string, except []int) []process {
 	return slices.DeleteFunc(processes(t, dir), func(p process) bool {
 		return slices.Contains(except, p.pid) || strings.Contains(p.args, " dev --dir ")
 	})
+}
+
+// TestDevPolicyIsTheOneThatShips holds the plan of alps dev --hdfs to the one
+// that people copy.
+func TestDevPolicyIsTheOneThatShips(t *testing.T) {
+	demo, err := config.ParseRules("demo.hcl", []byte(demoRules+hdfsRules))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped, err := config.LoadRules("../../deploy/policies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "hdfs-disk-decommission"
+	plan := func(list []mesh.Policy) []mesh.Rung {
+		at := slices.IndexFunc(list, func(p mesh.Policy) bool { return p.Name == name })
+		if at < 0 {
+			t.Fatalf("there is no policy %s", name)
+		}
+		return list[at].Rungs
+	}
+	if diff := cmp.Diff(plan(shipped.Policies), plan(demo.Policies)); diff != "" {
+		t.Errorf("the plan (-shipped +demo):\n%s", diff)
+	}
 }
