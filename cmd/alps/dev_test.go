@@ -417,7 +417,7 @@ func startedBy(t *testing.T, dir string, except []int) []process {
 // TestDevPolicyIsTheOneThatShips holds the plan of alps dev --hdfs to the one
 // that people copy.
 func TestDevPolicyIsTheOneThatShips(t *testing.T) {
-	demo, err := config.ParseRules("demo.hcl", []byte(demoRules+hdfsRules))
+	demo, err := config.ParseRules("demo.hcl", []byte(strings.Replace(demoRules+hdfsRules, "HOOK", "http://127.0.0.1:1/", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
