@@ -49,6 +49,11 @@ type Pack struct {
 	// Applies reports whether the pack has something to look at on this node.
 	// Nil means everywhere. An error means that nobody can say yet: ask again.
 	Applies func(ctx context.Context) (bool, error)
+	// AppliesTo reports the same of one check, by its probe, where not every
+	// node has all that the pack looks at. Nil means all of them.
+	AppliesTo func(ctx context.Context, probe string) (bool, error)
+	// Judges answer questions of plans, by name without the pack.
+	Judges map[string]Judge
 
 	defaults map[string]map[string]string // settings by probe.
 }
@@ -79,6 +84,30 @@ func NewPack(name, hcl string, probes map[string]Probe) (Pack, error) {
 		return Pack{}, fmt.Errorf("read the checks of pack %s: %d probes have %d checks and %d services", name, len(probes), len(p.defaults), len(defs.Services))
 	}
 	return p, nil
+}
+
+// Here returns the checks that have something to look at on this node. An error
+// means that nobody can say yet: ask again.
+func (p Pack) Here(ctx context.Context) ([]mesh.CheckDef, error) {
+	if p.Applies != nil {
+		if yes, err := p.Applies(ctx); !yes || err != nil {
+			return nil, err
+		}
+	}
+	if p.AppliesTo == nil {
+		return p.Checks, nil
+	}
+	var here []mesh.CheckDef
+	for _, c := range p.Checks {
+		yes, err := p.AppliesTo(ctx, c.Probe)
+		if err != nil {
+			return nil, err
+		}
+		if yes {
+			here = append(here, c)
+		}
+	}
+	return here, nil
 }
 
 // Names lists the probes of the pack in full, sorted.

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -211,5 +212,113 @@ func TestOverride(t *testing.T) {
 	}
 	if def.Settings["warn"] != "90%" {
 		t.Error("Override has changed what it was given")
+	}
+}
+
+func TestManyFindingsAreOneProblem(t *testing.T) {
+	var f Findings
+	for i := range 30 {
+		f.Add(mesh.HealthWarning, "warning %d", i)
+	}
+	f.Add(mesh.HealthCritical, "the worst")
+	f.Add(mesh.HealthUnknown, "nobody knows")
+	r := f.Result("well")
+	lines := strings.Split(r.Output, "\n")
+	if r.Status != mesh.HealthCritical || lines[0] != "the worst" || len(lines) != maxFindings+1 || lines[maxFindings] != "and 22 more" {
+		t.Errorf("got %s:\n%s", r.Status, r.Output)
+	}
+}
+
+func TestWorse(t *testing.T) {
+	off := math.NaN()
+	for name, tc := range map[string]struct {
+		value, warn, critical float64
+		want                  mesh.Health
+	}{
+		"below":           {1, 2, 3, mesh.HealthPassing},
+		"at the first":    {2, 2, 3, mesh.HealthWarning},
+		"at the second":   {3, 2, 3, mesh.HealthCritical},
+		"both off":        {9, off, off, mesh.HealthPassing},
+		"the first off":   {2, off, 3, mesh.HealthPassing},
+		"the second off":  {9, 2, off, mesh.HealthWarning},
+		"in wrong order":  {2, 9, 1, mesh.HealthCritical},
+		"nobody knows it": {off, 1, 1, mesh.HealthPassing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f Findings
+			f.Worse(tc.value, tc.warn, tc.critical, "it is too much")
+			if got := f.Result("well").Status; got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestHere(t *testing.T) {
+	broken := errors.New("broken")
+	for name, tc := range map[string]struct {
+		applies   func(context.Context) (bool, error)
+		appliesTo func(context.Context, string) (bool, error)
+		want      string
+		err       error
+	}{
+		"everywhere":      {nil, nil, "demo.one demo.two", nil},
+		"not here":        {func(context.Context) (bool, error) { return false, nil }, nil, "", nil},
+		"nobody knows":    {func(context.Context) (bool, error) { return true, broken }, nil, "", broken},
+		"one of two":      {nil, func(_ context.Context, p string) (bool, error) { return p == "demo.two", nil }, "demo.two", nil},
+		"one of two, ill": {nil, func(_ context.Context, p string) (bool, error) { return true, broken }, "", broken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := NewPack("demo", definitions, map[string]Probe{"one": ProbeFunc(passing), "two": ProbeFunc(passing)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Applies, p.AppliesTo = tc.applies, tc.appliesTo
+			here, err := p.Here(t.Context())
+			var got []string
+			for _, c := range here {
+				got = append(got, c.Probe)
+			}
+			if strings.Join(got, " ") != tc.want || !errors.Is(err, tc.err) {
+				t.Errorf("Here: %v, %v, want %q, %v", got, err, tc.want, tc.err)
+			}
+		})
+	}
+}
+
+func TestAsk(t *testing.T) {
+	pack := Pack{Name: "demo", Judges: map[string]Judge{
+		"good": {Keys: []string{"a", "b"}, Ask: func(_ context.Context, a Args) mesh.Answer {
+			return mesh.Answer{Verdict: mesh.VerdictOK, Facts: map[string]string{"got": a.Get("a") + a.Get("b") + a.Get("c")}}
+		}},
+		"panics": {Ask: func(context.Context, Args) mesh.Answer { panic("index out of range") }},
+		"silent": {Ask: func(context.Context, Args) mesh.Answer { return mesh.Answer{} }},
+		"waits":  {Ask: func(context.Context, Args) mesh.Answer { return Wait("%d blocks are left", 3) }},
+	}}
+	set, err := NewSet([]Pack{pack})
+	if err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"ALPS_FACT_B=fact", "ALPS_FACT_A=hidden", "OTHER=x", "ALPS_FACT_C=c"}
+	for name, tc := range map[string]struct {
+		judge string
+		given map[string]string
+		want  mesh.Answer
+	}{
+		"good":           {"demo.good", map[string]string{"a": "said-"}, mesh.Answer{Verdict: mesh.VerdictOK, Facts: map[string]string{"got": "said-factc"}}},
+		"waits":          {"demo.waits", nil, mesh.Answer{Verdict: mesh.VerdictWait, Reason: "3 blocks are left"}},
+		"a typing error": {"demo.good", map[string]string{"aa": "1"}, Refuse(`demo.good knows no "aa": it may be told a, b`)},
+		"no such judge":  {"demo.none", nil, Refuse(`there is no judge "demo.none": it is none of demo.good, demo.panics, demo.silent, demo.waits`)},
+		"a fault":        {"demo.panics", nil, Refuse("demo.panics has a fault: index out of range")},
+		"nothing said":   {"demo.silent", nil, Refuse("demo.silent gave no answer")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, set.Ask(t.Context(), tc.judge, NewArgs(tc.given, environ))); diff != "" {
+				t.Errorf("Ask (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if _, err := NewSet([]Pack{pack, pack}); err == nil {
+		t.Error("two packs with one judge were taken")
 	}
 }

@@ -21,6 +21,10 @@
 // elsewhere says only what differs. Package checktest has the suite that every
 // probe passes; a pack's README says what each threshold means.
 //
+// A pack may have judges too: they answer the questions of remediation plans
+// (is it true? is it safe? has it helped?) with a mesh.Answer, from the facts
+// that earlier steps have found. `alps probe NAME` runs either.
+//
 // Output is stable text: it is the same as long as the state is, because Consul
 // writes an entry for every change. Numbers that move are Samples.
 //

@@ -9,10 +9,11 @@ import (
 	"alps/mesh"
 )
 
-// Set is the probes of several packs by their full names. It is immutable and
+// Set is the probes and judges of several packs by their full names. It is immutable and
 // may be used from any goroutine. The zero Set knows no probe.
 type Set struct {
 	probes map[string]bound
+	judges map[string]Judge
 }
 
 // bound is a probe with its defaults.
@@ -23,7 +24,7 @@ type bound struct {
 
 // NewSet makes a Set of the packs, each of which has a name of its own.
 func NewSet(packs []Pack) (*Set, error) {
-	s := &Set{probes: make(map[string]bound)}
+	s := &Set{probes: make(map[string]bound), judges: make(map[string]Judge)}
 	for _, p := range packs {
 		for name, probe := range p.Probes {
 			full := p.Name + "." + name
@@ -31,6 +32,14 @@ func NewSet(packs []Pack) (*Set, error) {
 				return nil, fmt.Errorf("gather the probes: two packs have %s", full)
 			}
 			s.probes[full] = bound{probe, p.defaults[name]}
+		}
+		for name, judge := range p.Judges {
+			full := p.Name + "." + name
+			_, probe := s.probes[full]
+			if _, ok := s.judges[full]; ok || probe {
+				return nil, fmt.Errorf("gather the judges: two packs have %s", full)
+			}
+			s.judges[full] = judge
 		}
 	}
 	return s, nil

@@ -11,6 +11,7 @@ import (
 
 	"alps/checks"
 	"alps/checks/consul"
+	"alps/checks/hdfs"
 	"alps/checks/host"
 	"alps/mesh"
 )
@@ -27,6 +28,11 @@ type Env struct {
 	// Without it there is no pack consul.
 	Consul consul.Asker
 	Node   mesh.NodeName
+	// HadoopConf is the directory of Hadoop's configuration; empty means where
+	// Hadoop's own tools look. TryVolume is the command that calls volume.Child;
+	// without it there is no pack hdfs.
+	HadoopConf string
+	TryVolume  []string
 }
 
 // Packs makes all packs, in the order of their names in the documentation. An
@@ -43,6 +49,13 @@ func Packs(env Env) ([]checks.Pack, error) {
 			return nil, err
 		}
 		packs = append(packs, c)
+	}
+	if len(env.TryVolume) > 0 {
+		d, err := hdfs.New(hdfs.Options{Conf: env.HadoopConf, Child: env.TryVolume, Root: env.Root})
+		if err != nil {
+			return nil, err
+		}
+		packs = append(packs, d)
 	}
 	return packs, nil
 }

@@ -19,7 +19,7 @@ func (asker) Peers(context.Context) ([]string, error)        { return nil, nil }
 func (asker) Members(context.Context) ([]mesh.Member, error) { return nil, nil }
 
 func TestPacks(t *testing.T) {
-	packs, err := Packs(Env{Consul: asker{}, Node: "n1"})
+	packs, err := Packs(Env{Consul: asker{}, Node: "n1", TryVolume: []string{"alps"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func (c clock) Run(_ context.Context, s *checks.Settings) checks.Result {
 
 func compare(ahead time.Duration, warn, critical float64) checks.Result {
 	off := math.Abs(ahead.Seconds())
-	f := findings{samples: []mesh.Sample{
+	f := checks.Findings{Samples: []mesh.Sample{
 		{Name: "ahead", Value: ahead.Seconds(), Unit: "s", Warn: around(warn), Crit: around(critical)},
 	}}
 	side := "ahead of"
@@ -49,11 +49,11 @@ func compare(ahead time.Duration, warn, critical float64) checks.Result {
 	}
 	switch {
 	case off > critical:
-		f.add(mesh.HealthCritical, "the clock is more than %s %s the server's", seconds(critical), side)
+		f.Add(mesh.HealthCritical, "the clock is more than %s %s the server's", seconds(critical), side)
 	case off > warn:
-		f.add(mesh.HealthWarning, "the clock is more than %s %s the server's", seconds(warn), side)
+		f.Add(mesh.HealthWarning, "the clock is more than %s %s the server's", seconds(warn), side)
 	}
-	return f.result("the clock agrees with the server's")
+	return f.Result("the clock agrees with the server's")
 }
 
 // around is the range of perfdata that alerts on both sides of zero.

@@ -35,7 +35,7 @@ func (d *disk) Run(ctx context.Context, s *checks.Settings) checks.Result {
 
 // look judges one file system. The text names thresholds, not values: those
 // move.
-func (r room) look(a answer, f *findings) {
+func (r room) look(a answer, f *checks.Findings) {
 	whole := a.used + a.free
 	if whole == 0 {
 		return
@@ -47,20 +47,20 @@ func (r room) look(a answer, f *findings) {
 		left.Warn, left.Crit = below(r.largeWarn), below(r.largeCritical)
 		switch free := float64(a.free); {
 		case free < r.largeCritical:
-			f.add(mesh.HealthCritical, "%s has less than %s left", a.Point, size(r.largeCritical))
+			f.Add(mesh.HealthCritical, "%s has less than %s left", a.Point, size(r.largeCritical))
 		case free < r.largeWarn:
-			f.add(mesh.HealthWarning, "%s has less than %s left", a.Point, size(r.largeWarn))
+			f.Add(mesh.HealthWarning, "%s has less than %s left", a.Point, size(r.largeWarn))
 		}
 	} else {
 		share.Warn, share.Crit = checks.Bound(r.warn), checks.Bound(r.critical)
 		switch {
 		case used > r.critical:
-			f.add(mesh.HealthCritical, "%s is more than %s%% full", a.Point, checks.Bound(r.critical))
+			f.Add(mesh.HealthCritical, "%s is more than %s%% full", a.Point, checks.Bound(r.critical))
 		case used > r.warn:
-			f.add(mesh.HealthWarning, "%s is more than %s%% full", a.Point, checks.Bound(r.warn))
+			f.Add(mesh.HealthWarning, "%s is more than %s%% full", a.Point, checks.Bound(r.warn))
 		}
 	}
-	f.samples = append(f.samples, share, left)
+	f.Samples = append(f.Samples, share, left)
 }
 
 // below is the range of perfdata that alerts under a value.
@@ -79,26 +79,26 @@ type inodes struct {
 
 func (i *inodes) Run(ctx context.Context, s *checks.Settings) checks.Result {
 	warn, critical := s.Percent("warn"), s.Percent("critical")
-	return survey(ctx, s, i.tree, i.asker, func(a answer, f *findings) {
+	return survey(ctx, s, i.tree, i.asker, func(a answer, f *checks.Findings) {
 		if a.inodes == 0 {
 			return // btrfs and others make them as they are needed.
 		}
 		used := 100 * float64(a.inodes-a.inodesFree) / float64(a.inodes)
-		f.samples = append(f.samples, mesh.Sample{
+		f.Samples = append(f.Samples, mesh.Sample{
 			Name: "used:" + a.Point, Value: used, Unit: "%", Warn: checks.Bound(warn), Crit: checks.Bound(critical),
 		})
 		switch {
 		case used > critical:
-			f.add(mesh.HealthCritical, "%s has more than %s%% of its inodes in use", a.Point, checks.Bound(critical))
+			f.Add(mesh.HealthCritical, "%s has more than %s%% of its inodes in use", a.Point, checks.Bound(critical))
 		case used > warn:
-			f.add(mesh.HealthWarning, "%s has more than %s%% of its inodes in use", a.Point, checks.Bound(warn))
+			f.Add(mesh.HealthWarning, "%s has more than %s%% of its inodes in use", a.Point, checks.Bound(warn))
 		}
 	})
 }
 
 // survey asks every file system and has look judge the answers. One that does
 // not answer, or that cannot be read, is critical whatever it holds.
-func survey(ctx context.Context, s *checks.Settings, t tree, asker *asker, look func(a answer, f *findings)) checks.Result {
+func survey(ctx context.Context, s *checks.Settings, t tree, asker *asker, look func(a answer, f *checks.Findings)) checks.Result {
 	exclude := s.Words("exclude")
 	if err := s.Err(); err != nil {
 		return checks.Unknown("%v", err)
@@ -110,24 +110,24 @@ func survey(ctx context.Context, s *checks.Settings, t tree, asker *asker, look 
 	if err != nil {
 		return checks.Unknown("%v", err)
 	}
-	var f findings
+	var f checks.Findings
 	for _, a := range asker.all(ctx, mounts) {
 		switch {
 		case errors.Is(a.err, errHangs) && ctx.Err() != nil:
 			// Nobody has waited for it, so nothing is known of it.
-			f.add(mesh.HealthUnknown, "there was no time to ask %s", a.Point)
+			f.Add(mesh.HealthUnknown, "there was no time to ask %s", a.Point)
 		case errors.Is(a.err, errHangs):
-			f.add(mesh.HealthCritical, "%s does not answer", a.Point)
+			f.Add(mesh.HealthCritical, "%s does not answer", a.Point)
 		case errors.Is(a.err, fs.ErrNotExist), errors.Is(a.err, fs.ErrPermission):
 			// Unmounted since, or not for our eyes.
 		case a.err != nil:
-			f.add(mesh.HealthCritical, "%s: %v", a.Point, a.err)
+			f.Add(mesh.HealthCritical, "%s: %v", a.Point, a.err)
 		default:
 			look(a, &f)
 		}
 	}
-	f.samples = append(f.samples, mesh.Sample{Name: "hanging", Value: float64(asker.hanging())})
-	return f.result(roomy(len(mounts)))
+	f.Samples = append(f.Samples, mesh.Sample{Name: "hanging", Value: float64(asker.hanging())})
+	return f.Result(roomy(len(mounts)))
 }
 
 // size writes a threshold as people do.

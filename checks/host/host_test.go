@@ -301,20 +301,6 @@ func TestClock(t *testing.T) {
 	}
 }
 
-func TestManyFindingsAreOneProblem(t *testing.T) {
-	var f findings
-	for i := range 30 {
-		f.add(mesh.HealthWarning, "warning %d", i)
-	}
-	f.add(mesh.HealthCritical, "the worst")
-	f.add(mesh.HealthUnknown, "nobody knows")
-	r := f.result("well")
-	lines := strings.Split(r.Output, "\n")
-	if r.Status != mesh.HealthCritical || lines[0] != "the worst" || len(lines) != maxFindings+1 || lines[maxFindings] != "and 22 more" {
-		t.Errorf("got %s:\n%s", r.Status, r.Output)
-	}
-}
-
 func FuzzProc(f *testing.F) {
 	for _, name := range []string{"self/mountinfo", "meminfo", "loadavg", "stat", "42/stat"} {
 		text, err := os.ReadFile(filepath.Join("testdata/well/proc", name))

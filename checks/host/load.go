@@ -35,7 +35,7 @@ func (l load) Run(_ context.Context, s *checks.Settings) checks.Result {
 	// Of one, five and fifteen minutes the middle: one jumps, fifteen tells of
 	// what is over.
 	each := averages.five / float64(cores)
-	f := findings{samples: []mesh.Sample{
+	f := checks.Findings{Samples: []mesh.Sample{
 		{Name: "load5_per_core", Value: each, Warn: checks.Bound(warn), Crit: checks.Bound(critical)},
 		{Name: "load1", Value: averages.one},
 		{Name: "load5", Value: averages.five},
@@ -43,11 +43,11 @@ func (l load) Run(_ context.Context, s *checks.Settings) checks.Result {
 	}}
 	switch {
 	case each > critical:
-		f.add(mesh.HealthCritical, "more than %s tasks for each of %d cores", checks.Bound(critical), cores)
+		f.Add(mesh.HealthCritical, "more than %s tasks for each of %d cores", checks.Bound(critical), cores)
 	case each > warn:
-		f.add(mesh.HealthWarning, "more than %s tasks for each of %d cores", checks.Bound(warn), cores)
+		f.Add(mesh.HealthWarning, "more than %s tasks for each of %d cores", checks.Bound(warn), cores)
 	}
-	return f.result(fmt.Sprintf("the load on %d cores is low", cores))
+	return f.Result(fmt.Sprintf("the load on %d cores is low", cores))
 }
 
 // averages is what the kernel says of its run queues.

@@ -28,17 +28,17 @@ func (m memory) Run(_ context.Context, s *checks.Settings) checks.Result {
 		return checks.Unknown("read the memory: %v", err)
 	}
 	share := 100 * float64(available) / float64(total)
-	f := findings{samples: []mesh.Sample{
+	f := checks.Findings{Samples: []mesh.Sample{
 		{Name: "available", Value: share, Unit: "%", Warn: below(warn), Crit: below(critical)},
 		{Name: "available_bytes", Value: float64(available), Unit: "B", Max: checks.Bound(float64(total))},
 	}}
 	switch {
 	case share < critical:
-		f.add(mesh.HealthCritical, "less than %s%% of memory is available", checks.Bound(critical))
+		f.Add(mesh.HealthCritical, "less than %s%% of memory is available", checks.Bound(critical))
 	case share < warn:
-		f.add(mesh.HealthWarning, "less than %s%% of memory is available", checks.Bound(warn))
+		f.Add(mesh.HealthWarning, "less than %s%% of memory is available", checks.Bound(warn))
 	}
-	return f.result("memory is available")
+	return f.Result("memory is available")
 }
 
 // parseMemory reads meminfo. Sizes are bytes.

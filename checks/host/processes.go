@@ -33,21 +33,21 @@ func (p processes) Run(ctx context.Context, s *checks.Settings) checks.Result {
 		return checks.Unknown("count the zombies: %v", err)
 	}
 	share := 100 * float64(averages.tasks) / float64(limit)
-	f := findings{samples: []mesh.Sample{
+	f := checks.Findings{Samples: []mesh.Sample{
 		{Name: "tasks", Value: float64(averages.tasks), Max: strconv.Itoa(limit)},
 		{Name: "tasks_used", Value: share, Unit: "%", Warn: checks.Bound(warn), Crit: checks.Bound(critical)},
 		{Name: "zombies", Value: float64(zombies), Warn: checks.Bound(most)},
 	}}
 	switch {
 	case share > critical:
-		f.add(mesh.HealthCritical, "more than %s%% of the %d tasks that the kernel allows", checks.Bound(critical), limit)
+		f.Add(mesh.HealthCritical, "more than %s%% of the %d tasks that the kernel allows", checks.Bound(critical), limit)
 	case share > warn:
-		f.add(mesh.HealthWarning, "more than %s%% of the %d tasks that the kernel allows", checks.Bound(warn), limit)
+		f.Add(mesh.HealthWarning, "more than %s%% of the %d tasks that the kernel allows", checks.Bound(warn), limit)
 	}
 	if float64(zombies) > most {
-		f.add(mesh.HealthWarning, "more than %s zombies", checks.Bound(most))
+		f.Add(mesh.HealthWarning, "more than %s zombies", checks.Bound(most))
 	}
-	return f.result("there is room for processes")
+	return f.Result("there is room for processes")
 }
 
 // limit is the lesser of the kernel's two limits. One that is not there, as in

@@ -44,7 +44,7 @@ jobs and name discovery, for teams that run a data platform themselves.
 			newExec(a), newJob(a), newNode(a), newService(a), newCheck(a), newAlert(a), newRemedy(a), newMembers(a), newHDFS(a),
 		}},
 		{"run", "Run:", []*cobra.Command{
-			newAgent(a), newServer(a), newDev(a), newDoctor(a),
+			newAgent(a), newServer(a), newDev(a), newDoctor(a), newProbe(a), newProbeVolume(a),
 		}},
 		{"node", "On a node, for scripts:", []*cobra.Command{
 			newAwait(a), newClean(a), newEnd(a),

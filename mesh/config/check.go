@@ -23,7 +23,7 @@ func defaultCheck() Check {
 		Concurrency: 8,
 		// What every node has. A pack that has nothing to look at costs
 		// nothing.
-		Packs: []string{"host", "consul"},
+		Packs: []string{"host", "consul", "hdfs"},
 	}
 }
 

@@ -16,6 +16,7 @@ type Mount struct {
 	Options []string
 	Type    string
 	Source  string
+	Super   []string // options of the file system itself, wherever it is mounted.
 }
 
 // Mounts reads a mountinfo and returns, sorted by mount point, the mounts that
@@ -55,8 +56,16 @@ func parseMount(line string) (Mount, bool) {
 	}
 	return Mount{
 		Device: l[2], Root: unoctal(l[3]), Point: unoctal(l[4]), Options: strings.Split(l[5], ","),
-		Type: r[0], Source: unoctal(r[1]),
+		Type: r[0], Source: unoctal(r[1]), Super: super(r),
 	}, true
+}
+
+// super is the options behind type and source, which old kernels may leave out.
+func super(right []string) []string {
+	if len(right) < 3 {
+		return nil
+	}
+	return strings.Split(right[2], ",")
 }
 
 // before prefers the shortest of the places where one device is mounted.

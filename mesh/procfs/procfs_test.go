@@ -117,8 +117,8 @@ func TestMounts(t *testing.T) {
 `
 	got := Mounts(text, func(m Mount) bool { return strings.HasPrefix(m.Source, "/dev/") && m.Root == "/" })
 	want := []Mount{
-		{Device: "253:0", Root: "/", Point: "/", Options: []string{"rw", "relatime"}, Type: "xfs", Source: "/dev/mapper/root"},
-		{Device: "8:1", Root: "/", Point: "/a", Options: []string{"ro", "noatime"}, Type: "ext4", Source: "/dev/sda1"},
+		{Device: "253:0", Root: "/", Point: "/", Options: []string{"rw", "relatime"}, Type: "xfs", Source: "/dev/mapper/root", Super: []string{"rw"}},
+		{Device: "8:1", Root: "/", Point: "/a", Options: []string{"ro", "noatime"}, Type: "ext4", Source: "/dev/sda1", Super: []string{"rw"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("mounts (-want +got):\n%s", diff)
@@ -153,5 +153,29 @@ func TestAllMountsKeepsTheirOrder(t *testing.T) {
 	}
 	if want := []string{"/ rw", "/a b rw", "/a b ro"}; !slices.Equal(got, want) {
 		t.Errorf("AllMounts = %q, want %q", got, want)
+	}
+}
+
+func TestMountOf(t *testing.T) {
+	const text = `22 1 253:0 / / rw - xfs /dev/root rw
+23 22 8:1 / /data/1 rw - ext4 /dev/sda1 rw,errors=remount-ro,emergency_ro
+24 23 8:1 /sub /data/1/sub ro - ext4 /dev/sda1 rw
+25 22 0:9 / /over rw - tmpfs a rw
+26 22 0:10 / /over ro - tmpfs b
+`
+	for path, want := range map[string]string{
+		"/": "/dev/root", "/data": "/dev/root", "/data/1": "/dev/sda1", "/data/1/x": "/dev/sda1", "/data/10": "/dev/root",
+		"/data/1/sub/x": "/dev/sda1", "/over": "b",
+	} {
+		if m, ok := MountOf(text, path); !ok || m.Source != want {
+			t.Errorf("MountOf(%s) = %+v, %v, want %s", path, m, ok, want)
+		}
+	}
+	m, _ := MountOf(text, "/data/1")
+	if diff := cmp.Diff([]string{"rw", "errors=remount-ro", "emergency_ro"}, m.Super); diff != "" {
+		t.Errorf("super options (-want +got):\n%s", diff)
+	}
+	if m, ok := MountOf("", "/"); ok {
+		t.Errorf("no mounts: %+v", m)
 	}
 }

@@ -39,7 +39,7 @@ fact {
 check {
   # dir = "/var/lib/alps/checks.d"   # docs/definitions.md
   # concurrency = 8
-  # packs = ["host", "consul"]       # []: none
+  # packs = ["host", "consul", "hdfs"] # []: none
 }
 
 dns {

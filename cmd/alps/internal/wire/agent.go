@@ -19,6 +19,7 @@ import (
 	"alps/agent/link"
 	"alps/checks"
 	"alps/checks/all"
+	"alps/checks/hdfs/site"
 	"alps/mesh"
 	"alps/mesh/config"
 	"alps/mesh/consul"
@@ -119,8 +120,12 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 	if err != nil {
 		return err
 	}
+	try, err := TryVolume()
+	if err != nil {
+		return err
+	}
 	packs, err := all.Packs(all.Env{
-		Consul: asker{cc}, Node: self.Name,
+		Consul: asker{cc}, Node: self.Name, HadoopConf: cfg.Exec.Env[site.EnvDir], TryVolume: try,
 		Skew: func() (time.Duration, bool) { s := h.link.Status(); return s.Skew, s.Connected },
 	})
 	if err != nil {

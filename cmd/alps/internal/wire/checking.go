@@ -113,13 +113,13 @@ type definer struct {
 	mu       sync.Mutex
 	wanted   []string // packs that the config names.
 	files    *config.Checks
-	applies  map[string]bool // of the packs that have said so.
+	applies  map[string][]mesh.CheckDef // what has something to look at, of the packs that have said so.
 	settings []mesh.Setting
 }
 
 // newDefiner reads the definitions and the settings of an earlier run.
 func newDefiner(cfg *config.Agent, packs []checks.Pack, log hclog.Logger) (*definer, error) {
-	d := &definer{packs: packs, file: filepath.Join(cfg.DataDir, "settings.json"), log: log, applies: map[string]bool{}}
+	d := &definer{packs: packs, file: filepath.Join(cfg.DataDir, "settings.json"), log: log, applies: map[string][]mesh.CheckDef{}}
 	files, err := d.load(cfg)
 	if err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func newDefiner(cfg *config.Agent, packs []checks.Pack, log hclog.Logger) (*defi
 func (d *definer) load(cfg *config.Agent) (*config.Checks, error) {
 	for _, name := range cfg.Check.Packs {
 		if !slices.ContainsFunc(d.packs, func(p checks.Pack) bool { return p.Name == name }) {
-			return nil, mesh.Errorf(mesh.Invalid, "check.packs: there is no pack %q", name).WithHint("host and consul come with ALPS")
+			return nil, mesh.Errorf(mesh.Invalid, "check.packs: there is no pack %q", name).WithHint("host, consul and hdfs come with ALPS")
 		}
 	}
 	files, err := config.LoadChecks(cfg.Check.Dir)
@@ -181,17 +181,14 @@ func (d *definer) ask(ctx context.Context) bool {
 		if said {
 			continue
 		}
-		yes := true
-		if p.Applies != nil {
-			var err error
-			if yes, err = p.Applies(ctx); err != nil {
-				d.log.Debug("whether a pack applies is not known yet", "pack", p.Name, "error", err)
-				done = false
-				continue
-			}
+		here, err := p.Here(ctx)
+		if err != nil {
+			d.log.Debug("whether a pack applies is not known yet", "pack", p.Name, "error", err)
+			done = false
+			continue
 		}
 		d.mu.Lock()
-		d.applies[p.Name] = yes
+		d.applies[p.Name] = here
 		d.mu.Unlock()
 		changed = true
 	}
@@ -224,10 +221,10 @@ func (d *definer) definitions(files *config.Checks, wanted []string) ([]mesh.Ser
 	}
 	list := slices.Clone(files.Checks)
 	for _, p := range d.packs {
-		if !d.applies[p.Name] || !slices.Contains(wanted, p.Name) {
+		if !slices.Contains(wanted, p.Name) {
 			continue
 		}
-		for _, def := range p.Checks {
+		for _, def := range d.applies[p.Name] {
 			if slices.ContainsFunc(files.Checks, func(c mesh.CheckDef) bool { return c.ID == def.ID }) {
 				continue
 			}
