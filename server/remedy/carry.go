@@ -115,7 +115,7 @@ func (w *work) mayGoOn(r *Record, kind mesh.StepKind) Verdict {
 // quietly has a refusal that was told before not told again.
 func (w *work) quietly(r *Record) {
 	said := w.words[pair{r.Policy, r.Incident}]
-	r.Told = r.State == mesh.RemedyRefused && said.refused == r.Guard && said.reopened == r.Reopened
+	r.Told = r.State == mesh.RemedyRefused && said.turned != nil && said.turned.Guard == r.Guard && said.turned.Reopened == r.Reopened
 }
 
 func stateOf(kind mesh.StepKind) mesh.RemedyState {

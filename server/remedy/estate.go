@@ -34,18 +34,13 @@ func (e *Engine) declared(c *Case, p *policy) {
 	}
 }
 
-// remember fills in what the policy has said last about the incident.
-func (c *Case) remember(last *Record) {
-	if last.Reopened != c.Incident.Reopened || len(last.Steps) == 0 {
-		return
+// remember fills in what the policy has come to about the incident.
+func (c *Case) remember(said *word) {
+	if r := said.turned; r != nil && r.Reopened == c.Incident.Reopened {
+		c.Turned = &r.RemedyRun
 	}
-	switch last.State {
-	case mesh.RemedyRefused:
-		c.Turned = &last.RemedyRun
-	case mesh.RemedySucceeded:
-		c.Settled = &last.RemedyRun
-	case mesh.RemedyDecided, mesh.RemedyRunning, mesh.RemedyVerifying, mesh.RemedyUndoing,
-		mesh.RemedyFailed, mesh.RemedyObserved, mesh.RemedyProposed:
+	if r := said.settled; r != nil && r.Reopened == c.Incident.Reopened {
+		c.Settled = &r.RemedyRun
 	}
 }
 

@@ -2,6 +2,7 @@ package remedy
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,18 +112,16 @@ func (e *Engine) Explain(ctx context.Context, name string, id mesh.IncidentID) (
 		return nil, err
 	}
 	c.Leads, c.Paused, c.Resumed, c.Burst = true, sw.Paused, sw.Resumed[name].At, e.bursts(s, e.list(), c.Now)[name]
-	storms, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: name, Incident: id, Guard: GuardStorm, Limit: 1})
+	runs, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: name, Incident: id})
 	if err != nil {
 		return nil, err
 	}
-	c.Stormed = len(storms) > 0 && storms[0].Decided.After(c.Resumed)
-	last, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: name, Incident: id, Limit: 1})
-	if err != nil {
-		return nil, err
+	var said word
+	for _, r := range slices.Backward(runs) {
+		said.hear(r)
 	}
-	if len(last) > 0 {
-		c.remember(&last[0])
-	}
+	c.Stormed = said.stormed.After(c.Resumed)
+	c.remember(&said)
 	e.count(c, p)
 	return Explain(c), nil
 }

@@ -39,10 +39,9 @@ type pair struct {
 type word struct {
 	last    Record
 	stormed time.Time // when it was last refused for a storm.
-	// refused is the step that has refused at last, and reopened how often the
-	// incident had been reopened then.
-	refused  string
-	reopened int
+	// turned is the last run that a step has refused, and settled the last that
+	// was proven; nil: there is none.
+	turned, settled *Record
 }
 
 func (w *word) hear(r Record) {
@@ -52,8 +51,12 @@ func (w *word) hear(r Record) {
 	if r.State == mesh.RemedyRefused && r.Guard == string(GuardStorm) && r.Decided.After(w.stormed) {
 		w.stormed = r.Decided
 	}
-	if r.State == mesh.RemedyRefused && len(r.Steps) > 0 {
-		w.refused, w.reopened = r.Guard, r.Reopened
+	switch {
+	case len(r.Steps) == 0:
+	case r.State == mesh.RemedyRefused:
+		w.turned = &r
+	case r.State == mesh.RemedySucceeded:
+		w.settled = &r
 	}
 }
 
@@ -210,7 +213,7 @@ func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst 
 	}
 	c.Leads, c.Paused, c.Resumed = true, w.sw.Paused, w.sw.Resumed[p.Name].At
 	c.Acts, c.Burst, c.Stormed = w.past[p.Name], burst, said.stormed.After(c.Resumed)
-	c.remember(&said.last)
+	c.remember(&said)
 	if w.open != nil {
 		c.Open = &w.open.RemedyRun
 	}
