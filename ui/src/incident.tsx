@@ -82,12 +82,13 @@ function Timeline({ events }: { events: IncidentEvent[] }) {
 }
 
 function Data({ data }: { data: Record<string, string> }) {
-  const entries = Object.entries(data).filter(([k, v]) => v && !(k === "run" && v === data["job"]));
+  const entries = Object.entries(data).filter(([, v]) => v);
+  const page: Record<string, string> = { job: "jobs", run: "remedy" };
   if (entries.length === 0) return null;
   return (
     <p class="small data">
       {entries.map(([k, v]) => (
-        <span key={k}><span class="dim">{k}</span> {k === "job" ? <a href={href("jobs", v)}><code>{v}</code></a> : <code>{v}</code>}</span>
+        <span key={k}><span class="dim">{k}</span> {page[k] ? <a href={href(page[k], v)}><code>{v}</code></a> : <code>{v}</code>}</span>
       ))}
     </p>
   );

@@ -136,6 +136,7 @@ function Proposal({ run: r, onDone }: { run: RemedyRun; onDone: () => void }) {
   return (
     <Note>
       <strong>{t("trace.asked")}</strong>
+      {r.reason && <p>{r.reason}</p>}
       {r.deadline && <p>{t("trace.until", { at: absolute(r.deadline) })}</p>}
       <div class="actions">
         <button type="button" class="primary" onClick={() => ask("approve")}>{t("trace.approve")}</button>

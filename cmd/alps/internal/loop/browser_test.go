@@ -12,12 +12,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"alps/cmd/alps/internal/dev"
 	"alps/cmd/alps/internal/loop"
+	v1 "alps/server/api/v1"
 )
 
 // The pictures are always taken. They are thrown away without -shots; -readme
@@ -72,9 +74,40 @@ func script(ctx context.Context, t *testing.T, r *loop.Rig, name string, env ...
 	return cmd
 }
 
+// lookOn has a browser look at the page of alerts while a service dies that a
+// policy starts again, and wants it to say the words in their order.
+func lookOn(t *testing.T, r *loop.Rig, want []string, env ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*loop.Patience)
+	defer cancel()
+	cmd := script(ctx, t, r, "watch", append(env, "ALPS_NODE="+loop.WebOne)...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	for lines := bufio.NewScanner(io.TeeReader(out, &said)); lines.Scan(); {
+		word := strings.TrimSpace(lines.Text())
+		if slices.Contains(want, word) {
+			seen = append(seen, word)
+		}
+		if word == "watching" {
+			r.Web(loop.WebOne).Kill() // the policy starts it again.
+		}
+	}
+	if err := cmd.Wait(); err != nil || !slices.Equal(seen, want) {
+		t.Errorf("the page of alerts has shown %v: %v\n%s", seen, err, &said)
+	}
+}
+
 // TestBrowser is the web UI in a real browser: every tab, a script that is
 // uploaded and run on two nodes, a key that is edited; then an incident that
-// comes and goes on an open page.
+// comes and goes on an open page, and a policy that asks there.
 func TestBrowser(t *testing.T) {
 	browser(t)
 	r := loop.Start(t, loop.Options{Rules: loop.Rules, For: time.Second, Dev: dev.Options{Packs: []string{"host", "consul"}}})
@@ -88,32 +121,16 @@ func TestBrowser(t *testing.T) {
 	}
 
 	t.Run("watches an incident live", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*loop.Patience)
-		defer cancel()
-		cmd := script(ctx, t, r, "watch", "ALPS_NODE="+loop.WebOne, "ALPS_SHOTS="+dir)
-		var said bytes.Buffer
-		cmd.Stderr = &said
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var seen []string
-		for lines := bufio.NewScanner(io.TeeReader(out, &said)); lines.Scan(); {
-			line := lines.Text()
-			for _, word := range []string{"watching", "opened", "closed"} {
-				if strings.Contains(line, word) {
-					seen = append(seen, word)
-				}
-			}
-			if strings.Contains(line, "watching") {
-				r.Web(loop.WebOne).Kill() // the policy starts it again.
-			}
-		}
-		if err := cmd.Wait(); err != nil || strings.Join(seen, " ") != "watching opened closed" {
-			t.Errorf("the page of alerts has shown %v: %v\n%s", seen, err, &said)
+		lookOn(t, r, []string{"watching", "opened", "closed"}, "ALPS_SHOTS="+dir)
+	})
+
+	t.Run("says yes to a policy that asks", func(t *testing.T) {
+		setRules(t, r, aRule("asked", "1s")+aPolicy("asked", "restart-service", restartArgs+"  mode = \"approve\"\n"))
+		own := filepath.Join(dir, "approve")
+		lookOn(t, r, []string{"watching", "opened", "approved", "closed"}, "ALPS_SHOTS="+own, "ALPS_APPROVE=1")
+		runs, err := r.Client().RemedyRuns(t.Context(), v1.RemedyRunFilter{Limit: 1})
+		if err != nil || len(runs) != 1 || !strings.Contains(runs[0].Approved, "watched by a browser") {
+			t.Errorf("the newest run is %+v, %v; want one that a browser has approved", runs, err)
 		}
 	})
 
