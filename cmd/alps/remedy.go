@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"alps/mesh"
 	"alps/server/api/client"
 	v1 "alps/server/api/v1"
 )
@@ -58,11 +58,10 @@ func newRemedyList(a *app) *cobra.Command {
 // standing says what a policy would do now, and what it did last.
 func standing(p v1.Policy) string {
 	now := "would act"
-	switch {
-	case p.Blocked != "":
+	if why, ok := strings.CutPrefix(p.Blocked, "mode: "); ok {
+		now = why // it is what it was told to be, and refuses nothing.
+	} else if p.Blocked != "" {
 		now = "would refuse: " + p.Blocked
-	case p.Mode == mesh.RemedyApprove:
-		now = "would ask a person"
 	}
 	if p.Last != nil {
 		now += fmt.Sprintf("; last %s %s ago", p.Last.State, ago(p.Last.Decided))

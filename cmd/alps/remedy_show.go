@@ -176,7 +176,7 @@ func stepText(s *mesh.RemedyStep) string {
 		text += fmt.Sprintf(", %d attempts", s.Attempts)
 	}
 	told := slices.ContainsFunc(s.Nodes, func(n mesh.StepNode) bool {
-		return n.Answer != nil && n.Answer.Reason == s.Reason
+		return n.Answer != nil && n.Answer.Reason != "" && strings.HasSuffix(s.Reason, n.Answer.Reason)
 	})
 	if s.Reason != "" && !told {
 		text += "; " + s.Reason

@@ -50,7 +50,7 @@ func storageEstate(t *testing.T) func(*testscript.Env) error {
 			Status: mesh.IncidentOpen, Health: mesh.HealthCritical, Opened: day(), Updated: day(),
 		}}
 		s.Policies = v1.PolicyList{Policies: []v1.Policy{
-			{Policy: mesh.Policy{Name: "hdfs-disk-decommission", Rule: "hdfs-disk", Mode: mesh.RemedyApprove, PerHour: 3}, LastHour: 1},
+			{Policy: mesh.Policy{Name: "hdfs-disk-decommission", Rule: "hdfs-disk", Mode: mesh.RemedyApprove, PerHour: 3}, LastHour: 1, Blocked: "mode: it asks a person first"},
 			{Policy: mesh.Policy{Name: "hdfs-disk-ladder", Rule: "hdfs-disk", Mode: mesh.RemedyAuto, PerHour: 3}, Blocked: "storm: 3 incidents of the rule hdfs-disk within 10m0s"},
 		}}
 	})
@@ -113,7 +113,7 @@ func provingSteps() []mesh.RemedyStep {
 			Verdict: mesh.VerdictWait, Reason: "118 blocks are not copied yet",
 			Progress: &mesh.Progress{State: "Decommission In Progress", Left: 118, Total: 320, Unit: "blocks"},
 		}))
-	prove.Attempts, prove.Reason = 12, "120 blocks are not copied yet"
+	prove.Attempts, prove.Reason = 12, "nn1: 120 blocks are not copied yet"
 	return []mesh.RemedyStep{
 		planStep(mesh.StepConfirm, "hdfs-confirm", mesh.StepOK, answered("bj-e-hadoop01-11-203", mesh.Answer{
 			Verdict: mesh.VerdictOK, Reason: "the kernel's log and a write of the DataNode agree that /data07 has failed",

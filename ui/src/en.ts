@@ -403,6 +403,7 @@ export const en = {
   "stepstate.running": "running",
   "stepstate.waiting": "waits to ask again",
   "stepstate.skip": "not for this case",
+  "stepstate.nothing": "there was nothing to do",
   "stepstate.ahead": "still ahead",
   "woke.event": "woken by the user event",
   "woke.watch": "woken by the watch on Consul",

@@ -116,6 +116,8 @@ function PauseSwitch({ list, onDone }: { list: PolicyList; onDone: () => void })
 
 function PolicyCard({ policy: p, onDone }: { policy: Policy; onDone: () => void }) {
   const [error, setError] = useState<ApiError>();
+  // A policy that only observes or asks refuses nothing: it is what it was told to be.
+  const bidden = p.blocked?.startsWith("mode: ") ? p.blocked.slice("mode: ".length) : "";
   const breaker = p.failures > 0 && p.failures_in_a_row >= p.failures;
   const close = async () => {
     try {
@@ -132,7 +134,8 @@ function PolicyCard({ policy: p, onDone }: { policy: Policy; onDone: () => void 
         <span class={`tag mode-${p.mode}`}>{word("mode", p.mode)}</span>
         <span class="dim">{t("policy.for")} <b>{p.rule}</b>{p.script && <> → <code>{[p.script, ...(p.args ?? [])].join(" ")}</code></>}</span>
       </div>
-      {p.blocked ? <Note tone="warn"><strong>{t("policy.blocked")}</strong><p>{p.blocked}</p>
+      {bidden && <p class="dim small">{bidden}</p>}
+      {p.blocked && !bidden ? <Note tone="warn"><strong>{t("policy.blocked")}</strong><p>{p.blocked}</p>
         {breaker && <button type="button" onClick={() => void close()}>{t("policy.breaker")}</button>}</Note> : null}
       {error && <Fault error={error} />}
       {p.rungs && p.rungs.length > 0 && <Plan rungs={p.rungs} />}

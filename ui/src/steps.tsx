@@ -42,7 +42,7 @@ function form(s: RemedyStep): [Shape, string, string] {
   switch (s.state) {
     case "ok": return ["good", "good", word("stepok", s.kind)];
     case "no": return s.kind === "confirm" || s.kind === "guard" ? ["stop", "warn", word("stepno", s.kind)] : ["bad", "bad", word("stepno", s.kind)];
-    case "skip": return ["none", "none", word("stepstate", "skip")];
+    case "skip": return ["none", "none", word("stepstate", s.kind === "step" ? "nothing" : "skip")];
     case "running": return ["run", "info", word("stepstate", "running")];
     default: return ["wait", "info", word("stepstate", s.state)];
   }
@@ -51,7 +51,7 @@ function form(s: RemedyStep): [Shape, string, string] {
 function StepKnot({ step: s, live, rung, undone }: { step: RemedyStep; live: boolean; rung: boolean; undone: boolean }) {
   const [shape, tone, said] = form(s);
   const nodes = s.nodes ?? [];
-  const told = nodes.some((n) => n.answer?.reason === s.reason);
+  const told = nodes.some((n) => n.answer?.reason && s.reason?.endsWith(n.answer.reason)); // behind the node's name.
   return (
     <Knot shape={shape} tone={tone} at={s.started} title={<Named kind={s.kind} name={s.name} />}>
       <p class="marks">

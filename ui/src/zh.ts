@@ -404,6 +404,7 @@ export const zh: Record<keyof typeof en, string> = {
   "stepstate.running": "执行中",
   "stepstate.waiting": "等待再次询问",
   "stepstate.skip": "不适用",
+  "stepstate.nothing": "无需执行",
   "stepstate.ahead": "尚未开始",
   "woke.event": "由用户事件唤醒",
   "woke.watch": "由 Consul 监视唤醒",
