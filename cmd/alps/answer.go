@@ -9,21 +9,27 @@ import (
 	"alps/mesh"
 )
 
-// envDryRun is 1 for a script that must not change anything.
-const envDryRun = "ALPS_DRY_RUN"
+// What a script is told: envDryRun is 1 when it must not change anything, and
+// envStep is the name of the step when a plan runs it.
+const (
+	envDryRun = "ALPS_DRY_RUN"
+	envStep   = "ALPS_STEP"
+)
 
 // verdictHelp ends the help of the verbs that scripts of the library lean on.
 const verdictHelp = `The last line of the output is what a policy's plan reads: one JSON object with
 the verdict and its evidence. ALPS_DRY_RUN=1 is --dry-run.
 
-Exit codes: 0 done, 1 not, 2 the question makes no sense, 4 nobody may do that.`
+Exit codes: 0 done, 1 not, 2 the question makes no sense, 4 nobody may do that.
+In a step of a plan (ALPS_STEP) there is no 1: the verdict says it.`
 
 // answer prints the last line of a script, and ends with 1 unless all is well.
+// A plan wants 0 with every answer: it takes the reason from no other.
 func (a *app) answer(v mesh.Answer) error {
-	if _, err := a.out.Write(v.Line()); err != nil {
+	if err := a.printAnswer(v); err != nil {
 		return err
 	}
-	if v.Verdict != mesh.VerdictOK {
+	if v.Verdict != mesh.VerdictOK && os.Getenv(envStep) == "" {
 		return silentError{exitFailed}
 	}
 	return nil

@@ -33,7 +33,8 @@ func newAwait(a *app) *cobra.Command {
 
 The last line of the output is what a policy's plan reads: one JSON object with
 the verdict and its evidence. Exit codes: 0 it answers, 1 it did not in time,
-2 the question makes no sense.`,
+2 the question makes no sense. In a step of a plan (ALPS_STEP) there is no 1:
+the verdict says it.`,
 		Example: `  alps await 127.0.0.1:9000 --within 20s
   alps await http://127.0.0.1:8080/health`,
 		Args: cobra.ExactArgs(1),
