@@ -1,10 +1,13 @@
 package admin_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -99,6 +102,32 @@ func TestNoEffect(t *testing.T) {
 				t.Errorf("the file holds %q", text)
 			}
 		})
+	}
+}
+
+// TestInterrupted says that what was begun is taken back when whoever asked goes
+// away, and that the program of Hadoop has ended then, with what it had started.
+func TestInterrupted(t *testing.T) {
+	r := newRig(t, "")
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		// The first call has begun when the other end of the pipe is opened, and
+		// its child has ended when that is closed.
+		f, err := os.Open(fifo)
+		cancel()
+		if err == nil {
+			_, _ = io.Copy(io.Discard, f)
+			_ = f.Close()
+		}
+	}()
+	hdfs := program(t, "[ -e "+fifo+".2 ] && exit 0; touch "+fifo+".2; exec >"+fifo+" 2>&1; sleep 60 & wait")
+	got, err := r.admin(t, admin.Options{Program: hdfs}).Decommission(ctx, "dn2:29862")
+	if err != nil || got.Verdict != mesh.VerdictWait || got.Evidence["undo"] == "" || r.content(t) != "dn7\n" {
+		t.Errorf("got %s, %v; the file holds %q", got.Line(), err, r.content(t))
 	}
 }
 

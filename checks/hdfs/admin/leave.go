@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,6 +78,9 @@ func (a *Admin) move(ctx context.Context, datanode string, m move) (mesh.Answer,
 		return *stop, nil
 	}
 	e := evidence{"namenode": p.nn.Name(), "datanode": p.key, "state before": before}
+	if reason := p.unreadable(); reason != "" {
+		return no(reason, e), nil
+	}
 	c, err := m.edit(ctx, p.file, p.target)
 	if err != nil {
 		return refused(err, e), nil
@@ -99,6 +103,24 @@ func (a *Admin) move(ctx context.Context, datanode string, m move) (mesh.Answer,
 		got = a.takeBack(ctx, p, got)
 	}
 	return with(got, c), nil
+}
+
+// unreadable says why Hadoop would take the file for an empty list, and so put
+// every DataNode back to work; "" when it would not, or when the edit will say
+// what is wrong with it.
+func (p *place) unreadable() string {
+	if p.file.Format != hostfile.JSON {
+		return ""
+	}
+	b, err := os.ReadFile(p.file.Path)
+	if err != nil {
+		return ""
+	}
+	keys, err := hostfile.Unknown(b)
+	if err != nil || len(keys) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s has the key %q, which Hadoop does not know: it would take the whole file for an empty list; remove it first", p.file.Path, keys[0])
 }
 
 func deref(a *mesh.Answer) mesh.Answer {

@@ -280,6 +280,16 @@ func TestLists(t *testing.T) {
 	}
 }
 
+func TestUnknown(t *testing.T) {
+	got, err := hostfile.Unknown([]byte(`[{"hostName":"dn1","note":1},{"hostname":"x","hostName":"dn2","note":2,"port":1,"upgradeDomain":"r","adminState":"NORMAL","maintenanceExpireTimeInMS":1}]`))
+	if diff := cmp.Diff([]string{"note", "hostname"}, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if _, err := hostfile.Unknown([]byte("")); mesh.CodeOf(err) != mesh.Invalid {
+		t.Errorf("got %v, want %s", err, mesh.Invalid)
+	}
+}
+
 // hosts are the entries of a JSON file as another reader sees them, those of
 // the given host left out.
 func hosts(t testing.TB, text string, without ...string) []map[string]any {

@@ -30,6 +30,7 @@ func knownState(s string) bool {
 const (
 	keyHost    = "hostName"
 	keyPort    = "port"
+	keyDomain  = "upgradeDomain"
 	keyState   = "adminState"
 	keyExpires = "maintenanceExpireTimeInMS"
 )
@@ -205,6 +206,25 @@ func (o *object) take(m member, value []byte) error {
 		return fmt.Errorf("%s: %w", m.key, err)
 	}
 	return nil
+}
+
+// Unknown lists the keys of a JSON file that Hadoop does not know, each once. A
+// file with one is an empty list for it, as 3.4.3 was seen to do, so a NameNode
+// must not be told to read it.
+func Unknown(b []byte) ([]string, error) {
+	l, err := parse(b)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, o := range l.objects {
+		for _, m := range o.members {
+			if !slices.Contains([]string{keyHost, keyPort, keyDomain, keyState, keyExpires}, m.key) && !slices.Contains(out, m.key) {
+				out = append(out, m.key)
+			}
+		}
+	}
+	return out, nil
 }
 
 // matching are the places of the entries that mean the target.

@@ -2,6 +2,8 @@ package admintest
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -147,6 +149,26 @@ func TestExclude(t *testing.T) {
 	t.Run("maintenance is no case", func(t *testing.T) {
 		got, err := a.Maintenance(t.Context(), key, time.Hour)
 		want(t, got, err, mesh.VerdictSkip, "reads no JSON host file")
+	})
+	t.Run("by the scripts", func(t *testing.T) {
+		write(t, file, "dn7:1\n")
+		alps := filepath.Join(t.TempDir(), "alps")
+		if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", alps, "alps/cmd/alps").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for _, script := range []string{"hdfs-decommission", "hdfs-decommission", "hdfs-recommission"} {
+			cmd := exec.CommandContext(t.Context(), "../../../../scripts/"+script+"/run")
+			cmd.Env = []string{"ALPS=" + alps, "ALPS_FACT_DATANODE=" + key, "HADOOP_CONF_DIR=" + nn.ConfDir, "PATH=" + nn.BinDir + ":" + os.Getenv("PATH")}
+			out, err := cmd.Output()
+			answer, _ := mesh.ParseAnswer(out)
+			if want(t, answer, err, mesh.VerdictOK, ""); len(answer.Evidence) == 0 {
+				t.Errorf("got %s", out)
+			}
+			if got, want := strings.Contains(content(t, file), key), script == "hdfs-decommission"; got != want {
+				t.Errorf("%s: the file holds %q", script, content(t, file))
+			}
+		}
+		write(t, file, "")
 	})
 	t.Run("a name that does not resolve", func(t *testing.T) {
 		unresolved(t, c, nn, dn)

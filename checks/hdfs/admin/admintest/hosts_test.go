@@ -1,6 +1,7 @@
 package admintest
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -93,6 +94,32 @@ func TestJSON(t *testing.T) {
 		write(t, file, "["+words[1]+"]")
 		got, err = a.Decommission(t.Context(), key)
 		want(t, got, err, mesh.VerdictNo, "is the last one that is NORMAL")
+		write(t, file, before)
+	})
+	t.Run("a name that is not known", func(t *testing.T) {
+		write(t, file, `[{"hostName": "far-away", "adminState": "DECOMMISSIONED"}]`)
+		got, err := a.Decommission(t.Context(), key)
+		want(t, got, err, mesh.VerdictOK, "")
+		got, err = a.Recommission(t.Context(), key)
+		want(t, got, err, mesh.VerdictOK, "")
+	})
+	t.Run("a key that is not known", func(t *testing.T) {
+		got, err := a.Decommission(t.Context(), key)
+		want(t, got, err, mesh.VerdictOK, "")
+		// Hadoop takes the whole file for an empty list, and says that all is well.
+		write(t, file, strings.Replace(content(t, file), `"dn2"`, `"dn2", "note": 1`, 1))
+		refused := content(t, file)
+		for _, do := range []func(context.Context, string) (mesh.Answer, error){a.Decommission, a.Recommission} {
+			got, err = do(t.Context(), key)
+			want(t, got, err, mesh.VerdictNo, `the key "note"`)
+		}
+		if s := state(t, nn, key); s == jmx.InService || content(t, file) != refused {
+			t.Errorf("it is %s, the file holds %q", s, content(t, file))
+		}
+		if _, err := c.HDFS(t.Context(), "dfsadmin", "-refreshNodes"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "back in service, as Hadoop has it", func() bool { return state(t, nn, key) == jmx.InService })
 		write(t, file, before)
 	})
 	t.Run("a broken file stays", func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"alps/checks/hdfs/admin"
 	"alps/checks/hdfs/cluster"
@@ -117,13 +118,23 @@ func TestVolumes(t *testing.T) {
 		write(t, site, strings.Replace(content(t, site), "<name>dfs.datanode.failed.volumes.tolerated</name><value>1<", "<name>dfs.datanode.failed.volumes.tolerated</name><value>2<", 1))
 		got, err := adminOf(t, dn, admin.Options{}).DropVolumes(t.Context(), bad)
 		want(t, got, err, mesh.VerdictNo, "the DataNode would not start again")
-		write(t, site, before)
 		if err := mend(); err != nil {
 			t.Fatal(err)
 		}
+		// That is true.
+		write(t, site, strings.Replace(content(t, site), ",[DISK]file://"+bad, "", 1))
+		dn.Stop()
+		if err := dn.Start(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-dn.Done():
+		case <-time.After(time.Minute):
+			t.Error("the DataNode has started")
+		}
+		write(t, site, before)
 	})
 	t.Run("it does not run", func(t *testing.T) {
-		dn.Stop()
 		got, err := a.DropVolumes(t.Context(), bad)
 		want(t, got, err, mesh.VerdictWait, "connection refused")
 	})
