@@ -17,7 +17,7 @@ import (
 // TestExclude works with an exclude file, on one HDFS that each case leaves as
 // it was.
 func TestExclude(t *testing.T) {
-	c := cluster.ForTest(t, cluster.Options{})
+	c := start(t, cluster.Options{})
 	nn, dn := c.NameNodes()[0], c.DataNodes()[1]
 	file, key := nn.HostFile(), dn.Key()
 	a := adminOf(t, nn, admin.Options{})

@@ -15,7 +15,7 @@ import (
 
 // TestJSON works with a JSON host file.
 func TestJSON(t *testing.T) {
-	c := cluster.ForTest(t, cluster.Options{DataNodes: 3, JSONHosts: true})
+	c := start(t, cluster.Options{DataNodes: 3, JSONHosts: true})
 	nn, dn := c.NameNodes()[0], c.DataNodes()[1]
 	file, key := nn.HostFile(), dn.Key()
 	a := adminOf(t, nn, admin.Options{})
@@ -136,7 +136,7 @@ func TestJSON(t *testing.T) {
 
 // TestHA works on both NameNodes, each with its own file, and with one away.
 func TestHA(t *testing.T) {
-	c := cluster.ForTest(t, cluster.Options{DataNodes: 3, HA: true})
+	c := start(t, cluster.Options{DataNodes: 3, HA: true})
 	key := c.DataNodes()[1].Key()
 	both := c.NameNodes()
 	for i, nn := range both {

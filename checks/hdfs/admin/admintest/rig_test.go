@@ -15,6 +15,15 @@ import (
 	"alps/mesh"
 )
 
+// start starts an HDFS for a test.
+func start(t *testing.T, o cluster.Options) *cluster.Cluster {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts an HDFS")
+	}
+	return cluster.ForTest(t, o)
+}
+
 // adminOf is an Admin as it works on a node, by the node's own configuration
 // and its own command hdfs.
 func adminOf(t testing.TB, n *cluster.Node, o admin.Options) *admin.Admin {

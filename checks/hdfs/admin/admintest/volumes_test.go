@@ -20,7 +20,7 @@ func TestVolumes(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a disk read-only")
 	}
-	c := cluster.ForTest(t, cluster.Options{DataNodes: 3, DataDirs: 3})
+	c := start(t, cluster.Options{DataNodes: 3, DataDirs: 3})
 	dn := c.DataNodes()[1]
 	bad, site := dn.DataDirs[1], filepath.Join(dn.ConfDir, "hdfs-site.xml")
 	before := content(t, site)
