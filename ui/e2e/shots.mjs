@@ -30,6 +30,9 @@ const pages = {
   incident: "/ui/alerts/5d0e11c2ab349f70",
   rules: "/ui/alerts?view=rules",
   policies: "/ui/alerts?view=policies",
+  run: "/ui/remedy/a100000000000001",
+  "run-proposed": "/ui/remedy/a200000000000002",
+  "run-failed": "/ui/remedy/a500000000000005",
 };
 
 const looks = [
