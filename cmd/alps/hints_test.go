@@ -56,7 +56,7 @@ func exists(root *cobra.Command, verb, below string) bool {
 		if c.Name() != verb {
 			continue
 		}
-		if !c.HasAvailableSubCommands() { // one that is hidden is nobody's to type.
+		if c.Runnable() || !c.HasAvailableSubCommands() { // one that is hidden is nobody's to type.
 			return true
 		}
 		for _, sub := range c.Commands() {
