@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"alps/checks"
-	"alps/checks/all"
 	hdfs "alps/checks/hdfs/cluster"
 	"alps/mesh"
 	"alps/mesh/consul/cluster"
@@ -119,11 +117,23 @@ func (c *Cluster) closeHDFS() error {
 	return errors.Join(err, c.hdfs.Close())
 }
 
+// diskCheck replaces the pack's own, which looks every half a minute: whoever
+// breaks a disk here waits for it.
+const diskCheck = `
+  check "hdfs-volumes" {
+    probe    = "hdfs.volumes"
+    interval = "2s"
+    timeout  = "2s"
+    attempts = 2
+    notes    = "The disks of the DataNode, tried by a write to each."
+  }
+`
+
 // defineDaemon makes a service of a daemon, on the node of its name.
 func (c *Cluster) defineDaemon(n *hdfs.Node) error {
-	name, port := "datanode", n.Transfer
+	name, port, more := "datanode", n.Transfer, diskCheck
 	if n.Kind == hdfs.NameNode {
-		name, port = "namenode", n.IPC
+		name, port, more = "namenode", n.IPC, ""
 	}
 	def := fmt.Sprintf(`service %[1]q {
   address = %[2]q
@@ -136,8 +146,8 @@ func (c *Cluster) defineDaemon(n *hdfs.Node) error {
     timeout  = "1s"
     notes    = "The %[5]s takes connections."
   }
-}
-`, name, n.Addr, port[strings.LastIndexByte(port, ':')+1:], port, n.Kind)
+%[6]s}
+`, name, n.Addr, port[strings.LastIndexByte(port, ':')+1:], port, n.Kind, more)
 	dir := filepath.Join(c.path("agent", n.Name), "checks.d")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make a directory: %w", err)
@@ -159,16 +169,10 @@ func (c *Cluster) daemonOf(node string) *hdfs.Node {
 // packsOf are the packs of a node's agent: where Hadoop runs its pack does too.
 func (c *Cluster) packsOf(node string) []string {
 	packs := slices.Clone(c.o.Packs)
-	if c.daemonOf(node) != nil && !slices.Contains(packs, hdfsPack) && shipped(hdfsPack) {
+	if c.daemonOf(node) != nil && !slices.Contains(packs, hdfsPack) {
 		packs = append(packs, hdfsPack)
 	}
 	return packs
-}
-
-// shipped reports whether ALPS comes with a pack.
-func shipped(name string) bool {
-	packs, err := all.Packs(all.Env{})
-	return err == nil && slices.ContainsFunc(packs, func(p checks.Pack) bool { return p.Name == name })
 }
 
 // envOf is what the agent of a node finds in its environment as on a machine

@@ -35,15 +35,6 @@ const (
 // share two cores.
 const patience = 4 * time.Minute
 
-// diskCheck looks more often than the pack's own. Two results in a row are hard.
-const diskCheck = `check "hdfs-volumes" {
-  probe    = "hdfs.volumes"
-  interval = "2s"
-  timeout  = "2s"
-  attempts = 2
-}
-`
-
 type options struct {
 	hdfs   hdfs.Options
 	policy string            // a file of deploy/policies.
@@ -75,14 +66,6 @@ func start(t *testing.T, o options) *rig {
 	r := &rig{name: strings.TrimSuffix(o.policy, ".hcl")}
 	r.Rig = loop.Start(t, loop.Options{Web: []string{}, Rules: policyText(t, o), Dev: dev.Options{
 		Dir: filepath.Join(dir, "dev"), Datacenters: dcs, HDFS: &o.hdfs, Servers: max(1, o.server),
-		Prepare: func(context.Context, *consul.Cluster) error {
-			var errs []error
-			for _, n := range disks {
-				at := filepath.Join(dir, "dev", "agent", n, "checks.d")
-				errs = append(errs, os.MkdirAll(at, 0o700), os.WriteFile(filepath.Join(at, "disks.hcl"), []byte(diskCheck), 0o600))
-			}
-			return errors.Join(errs...)
-		},
 	}})
 	r.hdfs = r.HDFS()
 	for _, n := range disks {
