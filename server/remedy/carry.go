@@ -260,6 +260,9 @@ func (e *Engine) collect(s *mesh.RemedyStep, results []Result) (pending bool) {
 			continue
 		}
 		n.Job, pending = results[at].Job, pending || results[at].Pending
+		if c := results[at].Complaint; n.Job.Reason == "" {
+			n.Job.Reason = c
+		}
 		if n.Job.State.Ended() && !results[at].Pending {
 			n.Answer = results[at].Answer
 		}

@@ -55,6 +55,8 @@ type Result struct {
 	Job     mesh.JobState
 	Answer  *mesh.Answer // nil: it has given none.
 	Pending bool
+	// Complaint is the last that a job has said which failed.
+	Complaint string
 }
 
 // Submission is a job for one node or several.

@@ -3,7 +3,6 @@ package remedy
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -189,7 +188,7 @@ func (p *policy) intent(i *mesh.Incident) string {
 			}
 		}
 	}
-	return "take up to " + strconv.Itoa(len(acts)) + " steps for " + string(i.Node) + ": " + strings.Join(acts, ", ")
+	return "run " + strings.Join(acts, ", or ") + " for " + string(i.Node)
 }
 
 // env is what a script is told of why it runs.

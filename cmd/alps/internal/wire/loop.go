@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -249,10 +250,14 @@ func (r remedyJobs) Results(ctx context.Context, id mesh.JobID) ([]remedy.Result
 	out := make([]remedy.Result, len(list))
 	for i, t := range list {
 		out[i] = remedy.Result{Node: t.Node, Job: mesh.JobState{State: t.State, Reason: t.Reason, Code: t.Code, Woke: t.Woke}}
-		if t.State != mesh.OK || t.Stdout.Bytes == 0 {
+		said := t.Stdout
+		if t.State == mesh.Failed {
+			said = t.Stderr
+		}
+		if t.State != mesh.OK && t.State != mesh.Failed || said.Bytes == 0 {
 			continue
 		}
-		body, err := r.s.Output(ctx, alps, id, t.Stdout.Digest)
+		body, err := r.s.Output(ctx, alps, id, said.Digest)
 		switch {
 		case mesh.CodeOf(err) == mesh.Unavailable: // the node was asked for it.
 			out[i].Pending = true
@@ -260,11 +265,24 @@ func (r remedyJobs) Results(ctx context.Context, id mesh.JobID) ([]remedy.Result
 		case err != nil:
 			return nil, true, err
 		}
-		if a, ok := mesh.ParseAnswer(body); ok {
+		if a, ok := mesh.ParseAnswer(body); ok && t.State == mesh.OK {
 			out[i].Answer = &a
+		}
+		if t.State == mesh.Failed {
+			out[i].Complaint = lastLine(body)
 		}
 	}
 	return out, true, nil
+}
+
+// maxComplaint is how much of a script's last line fits into a sentence.
+const maxComplaint = 300
+
+// lastLine is the last line of what a script has written that is not empty.
+func lastLine(b []byte) string {
+	b = bytes.TrimSpace(b)
+	b = b[bytes.LastIndexByte(b, '\n')+1:]
+	return strings.ToValidUTF8(string(b[:min(len(b), maxComplaint)]), "")
 }
 
 // attribute is what people have declared of a node: the nearest configuration
