@@ -136,6 +136,8 @@ func (d *definer) steps(in *block, nested []entry) []mesh.PlanStep {
 	case len(nested) > len(out): // what is wrong was said.
 	case !has(mesh.StepAct):
 		d.add(in, "", in.kind+" has no step: nothing would be done", `write step "…" { script = "…" }`)
+	case !has(mesh.StepGuard):
+		d.add(in, "", in.kind+" has no guard: nobody is asked whether it is safe", `write guard "…" { script = "…" }`)
 	case !has(mesh.StepProve):
 		d.add(in, "", in.kind+" proves nothing: an exit code is no proof", `write prove "…" { script = "…" }`)
 	}
