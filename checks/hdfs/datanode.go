@@ -51,6 +51,9 @@ func (p *pack) disks(ctx context.Context, s *checks.Settings) checks.Result {
 	if len(q.Dirs) == 0 {
 		return checks.Unknown("%s has no dfs.datanode.data.dir", st.Dir)
 	}
+	if end, ok := ctx.Deadline(); ok { // there must be time left to tell of what hangs.
+		q.Timeout = min(q.Timeout, time.Until(end)*3/4)
+	}
 	return p.judgeDisks(p.volumes.Look(ctx, q))
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"alps/checks"
 	"alps/checks/hdfs/jmx"
+	"alps/checks/hdfs/judge"
 	"alps/checks/hdfs/volume"
 )
 
@@ -54,5 +55,6 @@ func New(o Options) (checks.Pack, error) {
 	out.AppliesTo = func(ctx context.Context, probe string) (bool, error) {
 		return p.applies(ctx, strings.TrimPrefix(probe, "hdfs."))
 	}
+	out.Judges = judge.All(judge.Options{Conf: o.Conf, JMX: p.jmx, Volumes: v})
 	return out, err
 }

@@ -60,6 +60,7 @@ type LiveNode struct {
 type DeadNode struct {
 	Key         string `json:"-"`
 	XferAddr    string `json:"xferaddr"`
+	Location    string `json:"location"`    // older versions do not say it.
 	LastContact int64  `json:"lastContact"` // seconds ago.
 	AdminState  AdminState
 }
