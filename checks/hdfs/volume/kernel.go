@@ -65,7 +65,7 @@ var trouble = []struct {
 }{
 	{regexp.MustCompile(`EXT4-fs error|EXT4-fs \(\S+\): (?:Remounting filesystem read-only|shut down)`), "ext4 errors"},
 	{regexp.MustCompile(`XFS \(\S+\): .*(?:[Ss]hut(?:ting)? ?down|I/O error|[Cc]orruption)`), "XFS errors"},
-	{regexp.MustCompile(`Buffer I/O error|[^a-z]I/O error, dev|critical (?:medium|target|space allocation) error`), "I/O errors"},
+	{regexp.MustCompile(`I/O error(?: on dev|, dev)|critical (?:medium|target|space allocation) error`), "I/O errors"},
 	{regexp.MustCompile(`Medium Error|Unrecovered read error|rejecting I/O to (?:offline|dead) device|Device offlined`), "a failing disk"},
 }
 

@@ -208,6 +208,7 @@ func TestLookAtTheKernel(t *testing.T) {
 		"buffer errors":  {"rw", "rw", kmsg(now, "Buffer I/O error on dev sdb1, logical block 1"), Query{}, []string{"warning: the kernel has logged I/O errors"}},
 		"ext4's message": {"rw", "rw", kmsg(now, "EXT4-fs error (device sdb1): ext4_find_entry:1455"), Query{}, []string{"warning: the kernel has logged ext4 errors"}},
 		"XFS's message":  {"rw", "rw", kmsg(now, "XFS (sdb1): Filesystem has been shut down due to log error"), Query{}, []string{"warning: the kernel has logged XFS errors"}},
+		"as of late":     {"rw", "rw", kmsg(now, "I/O error, dev sdb, sector 5 op 0x0:(READ)"), Query{}, []string{"warning: the kernel has logged I/O errors"}},
 		"of long ago":    {"rw", "rw", kmsg(old, "I/O error, dev sdb, sector 5"), Query{}, nil},
 		"another disk's": {"rw", "rw", kmsg(now, "blk: I/O error, dev sdc, sector 5"), Query{}, nil},
 		"a longer name":  {"rw", "rw", kmsg(now, "blk: I/O error, dev sdb12, sector 5"), Query{}, nil},
