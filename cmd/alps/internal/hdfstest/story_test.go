@@ -14,7 +14,11 @@ import (
 // TestStory is the whole of it, on four DataNodes: what is no reason to act, a
 // disk that breaks, and a second one while the first is being mended.
 func TestStory(t *testing.T) {
-	r := start(t, options{policy: "hdfs-disk-decommission.hcl"})
+	r := start(t, options{
+		policy: "hdfs-disk-decommission.hcl",
+		// What is no reason to act comes first here, and must not be a storm.
+		edit: map[string]string{`storm_window    = "10m"`: `storm_window    = "10s"`},
+	})
 	same := r.put(t, "/data/", 320, 3)
 
 	t.Run("a NameNode in safe mode", func(t *testing.T) { r.safeMode(t) })
