@@ -2,6 +2,7 @@ package judge
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -202,6 +203,8 @@ func (j *judge) provoke(ctx context.Context, a checks.Args, m *matter, active *j
 		return "", dn, refuse("the DataNode does not say what it knows: %v", dn.err)
 	case a.Get("canary") == "off":
 		return "", dn, refuse("it is not provoked to look, as canary is off")
+	case os.Getenv("ALPS_DRY_RUN") == "1":
+		return "", dn, refuse("it is not provoked to look in a dry run, which writes nothing")
 	case active.Info.Safemode != "":
 		return "", dn, refuse("it cannot be made to look, as safe mode is on")
 	}

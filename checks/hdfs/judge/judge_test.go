@@ -146,6 +146,7 @@ func TestConfirmDoesNotProvoke(t *testing.T) {
 	}{
 		"the program fails":     {func(w *world) { w.hadoop("echo no such file system; exit 1") }, nil, "exit status 1: no such file system"},
 		"it is not to":          {func(*world) {}, []string{"canary=off"}, "canary is off"},
+		"a dry run":             {func(w *world) { w.hadoop("exit 0"); w.t.Setenv("ALPS_DRY_RUN", "1") }, nil, "in a dry run"},
 		"there is no program":   {func(*world) {}, nil, "there is no program"},
 		"the DataNode hangs":    {func(w *world) { w.dn.Answer(nil); w.dn.Drop("FSDatasetState") }, nil, "does not say what it knows"},
 		"it is a large cluster": {func(w *world) { w.hadoop(""); many(w, 30) }, nil, "too much above 20"},
