@@ -39,6 +39,7 @@ func TestHDFS(t *testing.T) {
 	}{
 		"confirm":             {"hdfs-confirm", nil, whole, "<probe><hdfs.confirm>"},
 		"may leave":           {"hdfs-may-leave", nil, whole, "<probe><hdfs.may-leave><datanode=dn2:9866>"},
+		"may be maintained":   {"hdfs-may-leave", []string{"maintenance"}, whole, "<probe><hdfs.may-leave><datanode=dn2:9866><want=maintenance>"},
 		"volume guard":        {"hdfs-volume-guard", nil, whole, "<probe><hdfs.volume-guard><volumes=/data/1,/data/b *>"},
 		"decommission":        {"hdfs-decommission", nil, whole, "<hdfs><decommission><dn2:9866>"},
 		"recommission":        {"hdfs-recommission", nil, whole, "<hdfs><recommission><dn2:9866>"},

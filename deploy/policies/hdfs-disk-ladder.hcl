@@ -44,6 +44,7 @@ policy "hdfs-disk-ladder" {
     confirm "two-sources" { script = "hdfs-confirm" }
     guard "may-leave" {
       script = "hdfs-may-leave"
+      args   = ["maintenance"]
       on     = "service=namenode"
     }
     step "maintain" {

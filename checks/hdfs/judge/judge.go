@@ -40,7 +40,7 @@ func All(o Options) map[string]checks.Judge {
 	return map[string]checks.Judge{
 		"confirm":      {Keys: []string{"conf", "canary"}, Ask: j.confirm},
 		"volume-guard": {Keys: []string{"conf", "volumes"}, Ask: j.volumeGuard},
-		"may-leave":    {Keys: []string{"conf", "datanode"}, Ask: j.mayLeave},
+		"may-leave":    {Keys: []string{"conf", "datanode", "want"}, Ask: j.mayLeave},
 		"proven":       {Keys: []string{"conf", "datanode", "want", "missing_before", "low_redundancy_before", "blocks_before", "stuck"}, Ask: j.proven},
 	}
 }

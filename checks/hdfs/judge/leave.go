@@ -11,10 +11,14 @@ import (
 
 // Limits of may-leave, in percent.
 const (
-	maxLow  = 1  // of all blocks may lack copies.
+	maxLow  = 1  // of all blocks may lack copies, and fewLow always.
 	maxFill = 80 // of what is free elsewhere may be needed.
 	maxAway = 10 // of the DataNodes may be away, and one always.
 )
+
+// fewLow is how many blocks may lack copies in a small cluster: those of the
+// broken disk do already, and are copied in seconds.
+const fewLow = 1000
 
 // staleAge is when a NameNode takes a DataNode for stale, in seconds.
 const staleAge = 30
@@ -47,6 +51,10 @@ func (j *judge) mayLeave(ctx context.Context, a checks.Args) mesh.Answer {
 			return with(checks.Wait("%s does not know the DataNode %s yet", v.NameNode.Name(), key), e)
 		}
 	}
+	if _, lives := active.Info.AdminState(key); !lives && a.Get("want") == wantMaintenance {
+		skip := mesh.Answer{Verdict: mesh.VerdictSkip, Reason: "the DataNode is dead: in maintenance nothing of it would be copied"}
+		return with(skip, e)
+	}
 	if no := calm(active, key, e); no != nil {
 		return with(*no, e)
 	}
@@ -77,7 +85,7 @@ func calm(v *jmx.View, key string, e evidence) *mesh.Answer {
 	if n, ok := i.Live[key]; ok && n.LastContact >= staleAge {
 		stale-- // it is the one that is meant.
 	}
-	limit := v.System.BlocksTotal * maxLow / 100
+	limit := max(fewLow, v.System.BlocksTotal*maxLow/100)
 	e.number("low_redundancy_allowed", limit)
 	var no mesh.Answer
 	switch {
@@ -90,7 +98,7 @@ func calm(v *jmx.View, key string, e evidence) *mesh.Answer {
 	case stale > 0:
 		no = checks.Wait("%d other DataNodes are stale", stale)
 	case low(v) > limit:
-		no = checks.Wait("%d blocks lack copies, more than %d%% of all; they are to be copied first", low(v), maxLow)
+		no = checks.Wait("%d blocks lack copies, more than %d; they are to be copied first", low(v), limit)
 	default:
 		return nil
 	}

@@ -23,6 +23,11 @@ const (
 // stuckAfter is how long nothing may move before a human is called.
 const stuckAfter = 10 * time.Minute
 
+// restAfter is how long blocks that lacked copies before must have stood still
+// until they are taken for what nobody can copy, such as files that want more
+// copies than there are DataNodes: what this remedy has caused moves.
+const restAfter = time.Minute
+
 // goal is what proven is asked to prove.
 type goal struct {
 	key     string
@@ -108,6 +113,7 @@ type look struct {
 	answer mesh.Answer
 	at     time.Time
 	left   int64  // blocks, or -1 when nobody knows yet.
+	rests  bool   // all is as wanted but for blocks that lacked copies before.
 	state  string // of the DataNode, at the NameNode of this node.
 	cause  string // why it may stand still.
 }
@@ -139,6 +145,8 @@ func (j *judge) look(ctx context.Context, nns []site.NameNode, own site.NameNode
 	l.left = left(active, g)
 	l.cause = g.cause(active)
 	l.answer = g.verdict(mine, active, e)
+	wanted, _ := g.states()
+	l.rests = l.state == string(wanted) && lost(active.Info) == 0 && low(active) > 0 && low(active) <= g.low
 	return l
 }
 
@@ -173,7 +181,7 @@ func (g goal) verdict(mine, active *jmx.View, e evidence) mesh.Answer {
 		return with(checks.Wait("the DataNode is %q", state), e)
 	case lost(active.Info) > 0:
 		return loss(active.Info, e)
-	case low(active) > g.low:
+	case low(active) > 0:
 		return with(checks.Wait("%d blocks still lack copies", low(active)), e)
 	}
 	return with(mesh.Answer{Verdict: mesh.VerdictOK}, e)
@@ -237,6 +245,11 @@ func (j *judge) waiting(g goal, first, second look, memory *memory) mesh.Answer 
 	p.Total = max(p.Total, p.Left)
 	a.Progress = p
 	still := memory.still(fmt.Sprintf("%s %d", second.state, second.left), second.at)
+	if second.rests && still >= restAfter {
+		memory.forget()
+		a.Verdict, a.Reason = mesh.VerdictOK, fmt.Sprintf("%d blocks lacked copies before, and still do", second.left)
+		return a
+	}
 	if still >= g.stuck {
 		a.Verdict, a.Reason = mesh.VerdictNo, fmt.Sprintf("stuck: nothing has moved for %s: %s; %s", g.stuck, second.cause, a.Reason)
 	}

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -208,5 +209,31 @@ func expect(t *testing.T, got mesh.Answer, want mesh.Verdict, reason string) {
 	t.Helper()
 	if got.Verdict != want || !strings.Contains(got.Reason, reason) {
 		t.Errorf("got %s: %s\nwant %s with %q", got.Verdict, got.Reason, want, reason)
+	}
+}
+
+// age has what the judges remember be that old.
+func (w *world) age(d time.Duration) {
+	w.t.Helper()
+	files, err := filepath.Glob(filepath.Join(w.memory, "*.json"))
+	if err != nil || len(files) == 0 {
+		w.t.Fatalf("they remember %q, %v", files, err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		var m map[string]any
+		if err := json.Unmarshal(b, &m); err != nil {
+			w.t.Fatal(err)
+		}
+		m["since"] = time.Now().Add(-d)
+		if b, err = json.Marshal(m); err == nil {
+			err = os.WriteFile(name, b, 0o600)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
 	}
 }

@@ -17,7 +17,7 @@ func TestStory(t *testing.T) {
 	r := start(t, options{
 		policy: "hdfs-disk-decommission.hcl",
 		// What is no reason to act comes first here, and must not be a storm.
-		edit: map[string]string{`storm_window    = "10m"`: `storm_window    = "10s"`},
+		edit: map[string]string{`storm_window    = "10m"`: `storm_window    = "5s"`},
 	})
 	same := r.put(t, "/data/", 320, 3)
 
@@ -91,6 +91,9 @@ func (r *rig) twoDisks(t *testing.T) {
 	prove := step(t, run, mesh.StepProve)
 	t.Logf("from the fault to the decision %s, to the first action %s, proven %s",
 		run.Decided.Sub(broken), exclude.Started.Sub(broken), prove.Ended.Sub(broken))
+	for _, s := range run.Steps {
+		t.Logf("%s %s took %s, %d attempts", s.Kind, s.Name, s.Ended.Sub(s.Started), s.Attempts)
+	}
 	for i, kind := range []mesh.StepKind{mesh.StepConfirm, mesh.StepGuard, mesh.StepAct, mesh.StepProve} {
 		if i >= len(run.Steps) || run.Steps[i].Kind != kind || run.Steps[i].State != mesh.StepOK {
 			t.Fatalf("the steps are not what they should be:\n%s", tell([]mesh.RemedyRun{run}))
