@@ -125,6 +125,7 @@ const diskCheck = `
     interval = "2s"
     timeout  = "2s"
     attempts = 2
+    status   = "warning" # until it has looked once.
     notes    = "The disks of the DataNode, tried by a write to each."
   }
 `
