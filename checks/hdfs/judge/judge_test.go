@@ -142,7 +142,10 @@ func TestConfirmProvokes(t *testing.T) {
 func TestMayNotBeMaintained(t *testing.T) {
 	w := newWorld(t)
 	question := []string{"datanode=" + key, "want=maintenance"}
+	w.both(func(s *jmxtest.Server) { s.Patch("LiveNodes", key, map[string]any{"infoAddr": w.dn.Addr()}) })
 	expect(t, w.ask("may-leave", question...), ok, "")
+	w.dn.Close() // the NameNodes have not noticed.
+	expect(t, w.ask("may-leave", question...), skp, "nothing of it would be copied")
 	w.die(key, "In Service")
 	expect(t, w.ask("may-leave", question...), skp, "nothing of it would be copied")
 }

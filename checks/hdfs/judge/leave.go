@@ -51,8 +51,8 @@ func (j *judge) mayLeave(ctx context.Context, a checks.Args) mesh.Answer {
 			return with(checks.Wait("%s does not know the DataNode %s yet", v.NameNode.Name(), key), e)
 		}
 	}
-	if _, lives := active.Info.AdminState(key); !lives && a.Get("want") == wantMaintenance {
-		skip := mesh.Answer{Verdict: mesh.VerdictSkip, Reason: "the DataNode is dead: in maintenance nothing of it would be copied"}
+	if a.Get("want") == wantMaintenance && !j.runs(ctx, active.Info.Live[key].InfoAddr) {
+		skip := mesh.Answer{Verdict: mesh.VerdictSkip, Reason: "the DataNode does not run: in maintenance nothing of it would be copied"}
 		return with(skip, e)
 	}
 	if no := calm(active, key, e); no != nil {
@@ -67,6 +67,16 @@ func (j *judge) mayLeave(ctx context.Context, a checks.Args) mesh.Answer {
 	answer := with(mesh.Answer{Verdict: mesh.VerdictOK}, e)
 	answer.Facts = before(active, active.Info.Live[key].NumBlocks)
 	return answer
+}
+
+// runs reports whether a DataNode answers at an address: a NameNode takes one
+// that has stopped for alive for a while.
+func (j *judge) runs(ctx context.Context, addr string) bool {
+	if addr == "" {
+		return false
+	}
+	_, err := j.JMX.DataNodeInfo(ctx, addr)
+	return jmx.KindOf(err) != jmx.NoAnswer
 }
 
 // before is what proven compares with.
