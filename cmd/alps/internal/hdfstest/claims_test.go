@@ -76,6 +76,7 @@ var masks = []struct {
 }{
 	{regexp.MustCompile(`\b[0-9a-f]{8}([0-9a-f]{8})?\b`), "ID"},
 	{regexp.MustCompile(`[0-9]+(\.[0-9]+)*(ms|s|m|MB|GB|TB)?\b`), "N"},
+	{regexp.MustCompile(`, [0-9]+ attempts`), ""},
 	{regexp.MustCompile(`alps-canary-\w+`), "alps-canary"},
 	{regexp.MustCompile(`woke by \w+`), "woke"},
 	{regexp.MustCompile(`[ \t]+`), " "},
