@@ -142,6 +142,11 @@ func TestBelief(t *testing.T) {
 			{"the time without an agent", wait(11 * time.Second), "nothing"},
 			{"first report", fullOf(passing), "passing by link"},
 		},
+		"registered by our agent, and never run": {
+			{"known, and it has not run yet", list(machine(cc("web", critical, ""))), "nothing"},
+			{"for a long time", wait(2 * time.Minute), "unknown by catalog"},
+			{"first report", fullOf(passing), "passing by link"},
+		},
 		"registered without agent, and never run": {
 			{"listed", list(mesh.Node{Name: web, DC: dc, Checks: []mesh.Check{cc("web", critical, "")}}), "nothing"},
 			{"long enough", wait(11 * time.Second), "critical by catalog"},

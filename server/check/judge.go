@@ -301,6 +301,8 @@ func (n *node) ofCatalog(c *mesh.Check, old *belief, m moment) opinion {
 	status, expired := mesh.CatalogHealth(c.Status, c.Output)
 	lost := false
 	switch {
+	case untried(c) && n.enrolled():
+		status = mesh.HealthUnknown // our agent has not looked: that is no fault of what is checked.
 	case !expired:
 	case !n.manned() || n.said != nil && n.said.full:
 		// No agent of ours was to refresh it: it says what it says.
