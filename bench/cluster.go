@@ -31,12 +31,17 @@ const subnet = "127.0.12"
 
 // startCluster starts one with the given number of nodes and waits for it.
 func startCluster(ctx context.Context, e env, nodes int) (*cluster, error) {
+	return startDev(ctx, e, "--nodes", strconv.Itoa(nodes))
+}
+
+// startDev starts one with these arguments of `alps dev` and waits for it.
+func startDev(ctx context.Context, e env, args ...string) (*cluster, error) {
 	dir, err := os.MkdirTemp("", "alps-bench-*")
 	if err != nil {
 		return nil, err
 	}
 	c := &cluster{dir: filepath.Join(dir, "dev"), exited: make(chan struct{})}
-	c.cmd = exec.CommandContext(ctx, e.alps, "dev", "--dir", c.dir, "--subnet", subnet, "--nodes", strconv.Itoa(nodes))
+	c.cmd = exec.CommandContext(ctx, e.alps, append([]string{"dev", "--dir", c.dir, "--subnet", subnet}, args...)...)
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(os.Interrupt) }
 	c.cmd.WaitDelay = 30 * time.Second
 	// Nobody is favoured: without this `alps dev` runs Consul with a smaller

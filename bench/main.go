@@ -36,6 +36,7 @@ func benches() []bench {
 		{"loop", "from a fault to DNS and to a webhook", benchLoop},
 		{"checks", "agents that run checks, beside Consul", benchChecks},
 		{"api", "lists of 1,000 and 5,000 nodes, beside Consul", benchAPI},
+		{"remedy", "from a failed disk of HDFS to the proof, beside the same by hand", benchRemedy},
 	}
 }
 
