@@ -9,6 +9,7 @@
 //	go run ./bench checks      agents with 0, 20 and 200 checks, beside Consul's own
 //	go run ./bench dns         names on one core, beside Consul (needs dnsperf)
 //	go run ./bench api         lists of 1,000 and 5,000 nodes, beside Consul
+//	go run ./bench remedy      from a failed disk of HDFS to the proof, as root (needs make hadoop)
 //
 // It drives the built bin/alps and a real Consul as a user would, through
 // `alps dev`, and reads what the kernel says of the processes. The thousand

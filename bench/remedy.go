@@ -32,7 +32,7 @@ const (
 	remedyApart = 31 * time.Second
 	// remedyWatch is how long the processes are looked at, idle and with a
 	// drain.
-	remedyWatch = 20 * time.Second
+	remedyWatch = 15 * time.Second
 	// disksEvery is the interval of the disks' check in `alps dev --hdfs`.
 	disksEvery = 2 * time.Second
 	disksCheck = "hdfs-volumes"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +19,8 @@ const (
 	drainKey  = "dfs.namenode.replication.work.multiplier.per.iteration"
 	drainFast = "10"
 	drainSlow = "1"
+	// drainFiles are written before it, small ones: blocks are what counts.
+	drainFiles = 240
 )
 
 // watched is what the processes of ALPS have used in remedyWatch.
@@ -62,7 +65,10 @@ func (r *remedyRun) watch(ctx context.Context, idle watched) error {
 	if err := r.slowDown(ctx); err != nil {
 		return err
 	}
-	n := r.nodes[len(r.nodes)-1]
+	n, blocks, err := r.fullest(ctx)
+	if err != nil {
+		return err
+	}
 	if err := sleep(ctx, time.Until(r.last.Add(remedyApart))); err != nil {
 		return err
 	}
@@ -91,10 +97,11 @@ func (r *remedyRun) watch(ctx context.Context, idle watched) error {
 		return err
 	}
 	if after.State.Ended() {
-		return fmt.Errorf("the drain was over before it was looked at for %s: %s", remedyWatch, after.Reason)
+		return fmt.Errorf("the drain was over before it was looked at for %s: it is %s; %s", remedyWatch, after.State, after.Reason)
 	}
 	w.attempts = proves(after) - proves(before)
 	r.printWatch(idle, w)
+	r.printf("  %d blocks were on the DataNode\n", blocks)
 	r.printf("  the drain when that was over: %s (load %s)\n", progressOf(after), load())
 	return nil
 }
@@ -108,6 +115,34 @@ func progressOf(run mesh.RemedyRun) string {
 		}
 	}
 	return "not known"
+}
+
+// fullest writes more files, so that there is something to watch, and returns
+// the DataNode that has the most blocks then.
+func (r *remedyRun) fullest(ctx context.Context) (n dataNode, blocks int64, err error) {
+	dir, err := os.MkdirTemp("", "alps-bench-files-*")
+	if err != nil {
+		return n, 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // temporary.
+	for i := range drainFiles {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%06d", i)), make([]byte, 1<<10), 0o600); err != nil {
+			return n, 0, err
+		}
+	}
+	if _, err := r.hdfs(ctx, "dfs", "-D", "dfs.replication=3", "-put", dir, "/more"); err != nil {
+		return n, 0, err
+	}
+	info, err := r.jmx.NameNodeInfo(ctx, r.nn.HTTP)
+	if err != nil {
+		return n, 0, err
+	}
+	for _, d := range r.nodes {
+		if has := info.Live[d.key].NumBlocks; has > blocks {
+			n, blocks = d, has
+		}
+	}
+	return n, blocks, nil
 }
 
 // slowDown has the NameNode copy fewer blocks at a time.
