@@ -214,7 +214,8 @@ func (j *judge) provoke(ctx context.Context, a checks.Args, m *matter, active *j
 	}
 	defer c.remove(ctx)
 	m.seen["canary"] = c.told()
-	for end := time.Now().Add(noticeTime); time.Now().Before(end) && rest(ctx, lookEvery); {
+	// The first look is at once: it may have noticed while files were written.
+	for end, more := time.Now().Add(noticeTime), true; more; more = time.Now().Before(end) && rest(ctx, lookEvery) {
 		dn = j.ask(ctx, dn.DataNode)
 		who := known{live: &jmx.LiveNode{NumBlocks: 1}}
 		if survey := j.JMX.Survey(ctx, m.nns); dn.down() {
