@@ -83,6 +83,7 @@ func newWorld(t testing.TB) *world {
 		nodes: make(map[mesh.NodeName]mesh.Node), jobs: make(map[mesh.JobID]*job), attributes: make(map[string]string),
 	}
 	writeScript(t, w.dir, "ask", "timeout = \"20s\"\ndry_run = true\n")
+	writeScript(t, w.dir, "wipe", "timeout = \"20s\"\nmay_lose_data = true\n")
 	writeScript(t, w.dir, "undo", "timeout = \"20s\"\n")
 	writeScript(t, w.dir, "restart-web", "timeout = \"20s\"\nrun_as = \"web\"\nparameter \"control\" {\n description = \"how\"\n}\n")
 	return w
