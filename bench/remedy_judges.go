@@ -54,7 +54,7 @@ func inquiries() []*inquiry {
 func benchJudges(ctx context.Context, e env) error {
 	e.printf("one run as a process of its own, of a NameNode with so many DataNodes\n")
 	e.printf("%-26s %10s %22s %8s %9s %9s\n", "", "DataNodes", "wall ms (range)", "CPU ms", "requests", "KB read")
-	floor := &inquiry{probe: "alps that does nothing", runs: judgeRuns}
+	floor := &inquiry{probe: "the process alone", runs: judgeRuns}
 	if err := floor.ask(ctx, e, "version"); err != nil {
 		return err
 	}
