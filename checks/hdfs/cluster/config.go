@@ -101,6 +101,8 @@ func (c *Cluster) hdfs(n *Node) map[string]string {
 		"dfs.namenode.fs-limits.min-block-size": "1024",
 		"dfs.permissions.enabled":               "false",
 		"dfs.heartbeat.interval":                "1",
+		// Every machine has it in its configuration, and only a NameNode makes it.
+		"dfs.namenode.name.dir": "file://" + filepath.Join(n.Dir(), "name"),
 	}
 	c.where(p)
 	switch n.Kind {
@@ -150,7 +152,6 @@ func (c *Cluster) where(p map[string]string) {
 
 func (c *Cluster) nameNode(n *Node) map[string]string {
 	p := map[string]string{
-		"dfs.namenode.name.dir":                                  "file://" + filepath.Join(n.Dir(), "name"),
 		"dfs.namenode.heartbeat.recheck-interval":                strconv.FormatInt(c.o.HeartbeatRecheck.Milliseconds(), 10),
 		"dfs.namenode.stale.datanode.interval":                   "5000",
 		"dfs.namenode.decommission.interval":                     "1",
