@@ -70,15 +70,18 @@ func (r *rig) typed(t *testing.T, block string) string {
 	return out.String()
 }
 
+// masks are what is another with every run, the longer forms first.
 var masks = []struct {
 	what *regexp.Regexp
 	with string
 }{
-	{regexp.MustCompile(`\b[0-9a-f]{8}([0-9a-f]{8})?\b`), "ID"},
-	{regexp.MustCompile(`[0-9]+(\.[0-9]+)*(ms|s|m|MB|GB|TB)?\b`), "N"},
+	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},
+	{regexp.MustCompile(`[0-9]{8}T[0-9]{6}Z`), "TIME"},
 	{regexp.MustCompile(`, [0-9]+ attempts`), ""},
 	{regexp.MustCompile(`alps-canary-\w+`), "alps-canary"},
 	{regexp.MustCompile(`woke by \w+`), "woke"},
+	{regexp.MustCompile(`\b[0-9a-f]{8}([0-9a-f]{8})?\b`), "ID"},
+	{regexp.MustCompile(`[0-9]+(\.[0-9]+)*(ms|s|m|MB|GB|TB)?\b`), "N"},
 	{regexp.MustCompile(`[ \t]+`), " "},
 }
 
