@@ -142,7 +142,7 @@ func TestConfirmProvokes(t *testing.T) {
 func TestMayNotBeMaintained(t *testing.T) {
 	w := newWorld(t)
 	question := []string{"datanode=" + key, "want=maintenance"}
-	w.both(func(s *jmxtest.Server) { s.Patch("LiveNodes", key, map[string]any{"infoAddr": w.dn.Addr()}) })
+	w.reach()
 	expect(t, w.ask("may-leave", question...), ok, "")
 	w.dn.Close() // the NameNodes have not noticed.
 	expect(t, w.ask("may-leave", question...), skp, "nothing of it would be copied")
@@ -293,9 +293,11 @@ func TestProven(t *testing.T) {
 		"the standby is away":        {func(w *world) { w.leaving("Decommissioned"); w.nn2.Close() }, nil, wait, "nn2: ask"},
 		"this one is away":           {func(w *world) { w.leaving("Decommissioned"); w.nn.Close() }, nil, wait, "nn1: ask"},
 		"this one forgot it":         {func(w *world) { w.leaving("Decommissioned"); w.node(key, nil) }, nil, wait, "does not know the DataNode"},
-		"maintained":                 {func(w *world) { w.leaving("In Maintenance") }, []string{"want=maintenance"}, ok, ""},
-		"entering maintenance":       {func(w *world) { w.leaving("Entering Maintenance") }, []string{"want=maintenance"}, wait, "Entering Maintenance"},
-		"left instead of maintained": {func(w *world) { w.leaving("Decommissioned") }, []string{"want=maintenance"}, no, "taken back"},
+		"maintained":                 {func(w *world) { w.leaving("In Maintenance"); w.reach() }, []string{"want=maintenance"}, ok, ""},
+		"maintained, and it stopped": {func(w *world) { w.leaving("In Maintenance"); w.reach(); w.dn.Close() }, []string{"want=maintenance"}, no, "has stopped"},
+		"maintained, and it is dead": {func(w *world) { w.die(key, "In Maintenance") }, []string{"want=maintenance"}, no, "has stopped"},
+		"entering maintenance":       {func(w *world) { w.leaving("Entering Maintenance"); w.reach() }, []string{"want=maintenance"}, wait, "Entering Maintenance"},
+		"left instead of maintained": {func(w *world) { w.leaving("Decommissioned"); w.reach() }, []string{"want=maintenance"}, no, "taken back"},
 		"a volume less":              {func(*world) {}, []string{"want=volume"}, ok, ""},
 		"a volume less, copies lack": {func(w *world) { w.nn.Set("FSNamesystemState", "UnderReplicatedBlocks", 2) }, []string{"want=volume"}, wait, "2 blocks still lack copies"},
 		"a volume less, and it died": {func(w *world) { w.die(key, "In Service") }, []string{"want=volume"}, no, "has died since"},

@@ -145,6 +145,9 @@ func (j *judge) look(ctx context.Context, nns []site.NameNode, own site.NameNode
 	l.left = left(active, g)
 	l.cause = g.cause(active)
 	l.answer = g.verdict(mine, active, e)
+	if g.want == wantMaintenance && (!lives || !j.runs(ctx, active.Info.Live[g.key].InfoAddr)) {
+		l.answer = with(checks.Refuse("the DataNode has stopped: in maintenance nothing of it would be copied"), e)
+	}
 	wanted, _ := g.states()
 	l.rests = l.state == string(wanted) && lost(active.Info) == 0 && low(active) > 0 && low(active) <= g.low
 	return l

@@ -237,3 +237,8 @@ func (w *world) age(d time.Duration) {
 		}
 	}
 }
+
+// reach has the NameNodes say where the DataNode answers.
+func (w *world) reach() {
+	w.both(func(s *jmxtest.Server) { s.Patch("LiveNodes", key, map[string]any{"infoAddr": w.dn.Addr()}) })
+}
