@@ -9,29 +9,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"alps/checks"
 	"alps/checks/checktest"
 	"alps/checks/hdfs/jmx"
 	"alps/checks/hdfs/jmxtest"
-	"alps/checks/hdfs/volume"
+	"alps/checks/hdfs/volumetest"
 	"alps/mesh"
 )
 
-// childArg makes this test program the child that tries a volume.
-const childArg = "hdfs-test-child"
-
-func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == childArg {
-		if err := volume.Child(os.Args[2], os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { volumetest.Main(m) }
 
 // world is a node that is the NameNode and a DataNode with two volumes.
 type world struct {
@@ -103,7 +90,7 @@ func (w *world) pack() checks.Pack {
 	}
 	p, err := New(Options{
 		Conf: w.conf, Root: root, JMX: jmx.Options{Timeout: w.timeout},
-		Child: []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", exe, childArg},
+		Child: []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", exe, volumetest.Arg},
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -195,8 +195,7 @@ func planned(plan []mesh.Rung, s *mesh.RemedyStep) (mesh.PlanStep, bool) {
 			case p.Kind == s.Kind:
 				return p, true
 			case p.Kind == mesh.StepAct && s.Kind == mesh.StepUndo:
-				p.Kind, p.Script, p.Undo, p.Timeout, p.Within = mesh.StepUndo, p.Undo, "", 0, undoWithin
-				return p, true
+				return undoOf(p), true
 			}
 		}
 	}

@@ -125,9 +125,7 @@ func (c *climb) current() mesh.PlanStep {
 func (c *climb) move() move {
 	switch {
 	case c.fails:
-		s := c.undo[len(c.undo)-1]
-		s.Kind, s.Script, s.Undo, s.Timeout, s.Within = mesh.StepUndo, s.Undo, "", 0, undoWithin
-		return move{rung: c.plan[c.rung], step: s}
+		return move{rung: c.plan[c.rung], step: undoOf(c.undo[len(c.undo)-1])}
 	case c.rung < len(c.plan) && c.step < len(c.plan[c.rung].Steps):
 		return move{rung: c.plan[c.rung], step: c.current()}
 	case c.rung < len(c.plan):
@@ -149,6 +147,13 @@ func (c *climb) finish(end mesh.RemedyState) move {
 		m.reason = c.guard + ": " + c.why
 	}
 	return m
+}
+
+// undoOf is the step that takes s back: on the same nodes, with the same
+// arguments, and as long as its own script says.
+func undoOf(s mesh.PlanStep) mesh.PlanStep {
+	s.Kind, s.Script, s.Undo, s.Timeout, s.Within = mesh.StepUndo, s.Undo, "", 0, undoWithin
+	return s
 }
 
 // acted reports whether a step of a run has acted, or may have.

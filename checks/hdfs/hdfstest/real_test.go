@@ -1,35 +1,20 @@
 package hdfstest
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"alps/checks"
 	"alps/checks/hdfs"
 	"alps/checks/hdfs/cluster"
-	"alps/checks/hdfs/volume"
+	"alps/checks/hdfs/volumetest"
 	"alps/mesh"
 )
 
-// childArg makes this test program the child that tries a volume.
-const childArg = "hdfs-real-child"
-
-func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == childArg {
-		if err := volume.Child(os.Args[2], os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { volumetest.Main(m) }
 
 // rig is an HDFS, and the pack on each of its nodes.
 type rig struct {
@@ -60,7 +45,7 @@ func (r *rig) on(n *cluster.Node) *checks.Set {
 		r.t.Fatal(err)
 	}
 	r.t.Setenv("PATH", n.BinDir+":"+os.Getenv("PATH"))
-	p, err := hdfs.New(hdfs.Options{Conf: n.ConfDir, Child: []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", exe, childArg}})
+	p, err := hdfs.New(hdfs.Options{Conf: n.ConfDir, Child: []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", exe, volumetest.Arg}})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -9,28 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"alps/checks"
 	"alps/checks/hdfs/jmx"
 	"alps/checks/hdfs/jmxtest"
 	"alps/checks/hdfs/volume"
+	"alps/checks/hdfs/volumetest"
 	"alps/mesh"
 )
 
-// childArg makes this test program the child that tries a volume.
-const childArg = "judge-test-child"
-
-func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == childArg {
-		if err := volume.Child(os.Args[2], os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { volumetest.Main(m) }
 
 // world is a node with the DataNode dn1 of four, and a pair of NameNodes whose
 // first is this node's and active. Nothing is wrong in it.
@@ -186,7 +173,7 @@ func (w *world) ask(name string, args ...string) mesh.Answer {
 	if err := os.Symlink("../../block/sda/sda1", filepath.Join(root, "sys/dev/block/8:1")); err != nil {
 		w.t.Fatal(err)
 	}
-	v, err := volume.New(volume.Options{Root: root, Child: []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", exe, childArg}})
+	v, err := volume.New(volume.Options{Root: root, Child: []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", exe, volumetest.Arg}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
