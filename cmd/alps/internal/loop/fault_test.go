@@ -197,15 +197,19 @@ type watch struct {
 // change, with what went wrong among them.
 func watchDNS(t *testing.T, r *loop.Rig, from, name string) watch {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
 	var wg sync.WaitGroup
 	var said []string
 	wg.Go(func() {
-		for ctx.Err() == nil {
-			list, err := r.Lookup(ctx, from, name)
-			if ctx.Err() != nil {
-				return
+		for last := false; !last; {
+			// What is asked after the end was told of is the last answer: a change
+			// that the caller has just seen must not fall between two questions.
+			select {
+			case <-done:
+				last = true
+			case <-time.After(20 * time.Millisecond):
 			}
+			list, err := r.Lookup(t.Context(), from, name)
 			now := strings.Join(list, " ")
 			if err != nil {
 				now = "error: " + err.Error()
@@ -213,14 +217,10 @@ func watchDNS(t *testing.T, r *loop.Rig, from, name string) watch {
 			if len(said) == 0 || said[len(said)-1] != now {
 				said = append(said, now)
 			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(20 * time.Millisecond):
-			}
 		}
 	})
 	end := sync.OnceValue(func() []string {
-		cancel()
+		close(done)
 		wg.Wait()
 		return said
 	})
