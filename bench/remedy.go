@@ -215,7 +215,7 @@ func (r *remedyRun) both(ctx context.Context, i int) error {
 		return err
 	}
 	const why = "the benchmark does it by hand"
-	if err := r.api.PauseRemedy(ctx, why); err != nil {
+	if err := r.api.PauseRemedy(ctx, mesh.RemedyScope{}, why); err != nil {
 		return err
 	}
 	n = r.nodes[(i+2)%len(r.nodes)]
@@ -224,7 +224,7 @@ func (r *remedyRun) both(ctx context.Context, i int) error {
 		return fmt.Errorf("by hand: %w", err)
 	}
 	r.ours, r.theirs = append(r.ours, ours), append(r.theirs, theirs)
-	return r.api.ResumeRemedy(ctx, "", why)
+	return r.api.ResumeRemedy(ctx, mesh.RemedyScope{}, why)
 }
 
 // round breaks a disk, has somebody see to it, and puts all back.

@@ -24,6 +24,9 @@ type Policy struct {
 	RunAs  string     `json:"run_as,omitempty"`
 	Mode   RemedyMode `json:"mode"`
 	Target string     `json:"target,omitempty"` // a query over nodes that it may act on; empty: all.
+	// Group is whose runs are taken one at a time: those of all policies with
+	// the same one. Those without a group share one too.
+	Group string `json:"group,omitempty"`
 	// Timeout bounds the script on the node. Verify is how long after its end
 	// the check may take to pass.
 	Timeout time.Duration `json:"timeout"`
@@ -91,6 +94,35 @@ type PlanStep struct {
 	Within  time.Duration `json:"within"`
 }
 
+// RemedyScope says which policies somebody means: all when it is zero, else
+// those of a group, or one. At most one of the two is set.
+type RemedyScope struct {
+	Policy string `json:"policy,omitempty"`
+	Group  string `json:"group,omitempty"`
+}
+
+// Covers reports whether a policy of that name and group is meant.
+func (s RemedyScope) Covers(policy, group string) bool {
+	switch {
+	case s.Policy != "":
+		return s.Policy == policy
+	case s.Group != "":
+		return s.Group == group
+	}
+	return true
+}
+
+// String names what is meant, for people: "all", "group hdfs", "policy x".
+func (s RemedyScope) String() string {
+	switch {
+	case s.Policy != "":
+		return "policy " + s.Policy
+	case s.Group != "":
+		return "group " + s.Group
+	}
+	return "all"
+}
+
 // RemedyRunID names one run of a policy, and its job: the id of the job is
 // chosen before the job is made, so that whoever takes over can look whether
 // it was.
@@ -100,7 +132,7 @@ type RemedyRunID = JobID
 type RemedyState string
 
 // The states of a run. Those from decided to undoing are open: one run at most
-// is in them.
+// of a group, and on a node, is in them.
 const (
 	RemedyProposed  RemedyState = "proposed"  // a person is asked.
 	RemedyDecided   RemedyState = "decided"   // the guards agree; the job may or may not exist yet.
@@ -137,6 +169,7 @@ func (s RemedyState) Acts() bool {
 type RemedyRun struct {
 	ID       RemedyRunID `json:"id"`
 	Policy   string      `json:"policy"`
+	Group    string      `json:"group,omitempty"` // of the policy, when it was decided.
 	Incident IncidentID  `json:"incident"`
 	DC       string      `json:"dc"`
 	Node     NodeName    `json:"node"`

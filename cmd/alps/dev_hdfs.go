@@ -23,6 +23,7 @@ policy "hdfs-disk-decommission" {
   mode     = "auto"
   cooldown = "10s"
   retry    = "20s"
+  group    = "hdfs"
 
   confirm "two-sources" { script = "hdfs-confirm" }
   guard "may-leave" {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"alps/mesh"
 	"alps/server/api/client"
 	v1 "alps/server/api/v1"
 )
@@ -99,46 +100,64 @@ func newRemedyRuns(a *app) *cobra.Command {
 }
 
 func newRemedyPause(a *app) *cobra.Command {
-	var reason string
-	c := &cobra.Command{
-		Use:   "pause",
-		Short: "Keep every policy from acting until resume",
-		Long: `Keep every policy from acting, everywhere, until somebody resumes. What a policy
-has already started on a node goes on: cancel its job to stop it.`,
-		Example: "  alps remedy pause --reason 'power work in rack 11'",
-		Args:    cobra.NoArgs,
-		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
-			if err := c.PauseRemedy(ctx, reason); err != nil {
-				return err
-			}
-			return a.said("paused", "remediation is paused; alps remedy resume ends it")
-		}),
-	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for whoever finds it paused")
-	return a.remote(c)
+	return newRemedySwitch(a, &cobra.Command{
+		Use:   "pause [POLICY]",
+		Short: "Keep every policy, or one, or a group of them, from acting until resume",
+		Long: `Keep policies from acting, everywhere, until somebody resumes. What a policy has
+already started on a node goes on: cancel its job to stop it.`,
+		Example: `  alps remedy pause --reason 'power work in rack 11'
+  alps remedy pause --group hdfs --reason 'the NameNode is moved'`,
+	}, func(ctx context.Context, c *client.Client, scope mesh.RemedyScope, reason string) (string, string, error) {
+		what := "remediation is paused; alps remedy resume ends it"
+		switch {
+		case scope.Policy != "":
+			what = "the policy " + scope.Policy + " is paused; alps remedy resume " + scope.Policy + " ends it"
+		case scope.Group != "":
+			what = "the policies of the group " + scope.Group + " are paused; alps remedy resume --group " + scope.Group + " ends it"
+		}
+		return "paused", what, c.PauseRemedy(ctx, scope, reason)
+	})
 }
 
 func newRemedyResume(a *app) *cobra.Command {
-	var reason string
-	c := &cobra.Command{
+	return newRemedySwitch(a, &cobra.Command{
 		Use:   "resume [POLICY]",
-		Short: "Let policies act again, or close the breaker of one",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
-			policy := ""
-			if len(args) == 1 {
-				policy = args[0]
-			}
-			if err := c.ResumeRemedy(ctx, policy, reason); err != nil {
-				return err
-			}
-			if policy != "" {
-				return a.said("resumed", "the policy "+policy+" may act again")
-			}
-			return a.said("resumed", "policies may act again")
-		}),
-	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the audit")
+		Short: "Let policies act again, or one, whose breaker is closed by it",
+		Long: `Let the policies that were paused act again. What was paused with a group, or
+with all, is resumed like that. Of a policy it also closes the breaker, and
+forgives it its storms.`,
+		Example: `  alps remedy resume
+  alps remedy resume restart-web --reason 'the switch was mended'`,
+	}, func(ctx context.Context, c *client.Client, scope mesh.RemedyScope, reason string) (string, string, error) {
+		what := "policies may act again"
+		switch {
+		case scope.Policy != "":
+			what = "the policy " + scope.Policy + " may act again"
+		case scope.Group != "":
+			what = "the policies of the group " + scope.Group + " may act again"
+		}
+		return "resumed", what, c.ResumeRemedy(ctx, scope, reason)
+	})
+}
+
+// newRemedySwitch completes a verb that pauses or resumes. throw returns what
+// has become so, as a word and as a sentence.
+func newRemedySwitch(a *app, c *cobra.Command, throw func(context.Context, *client.Client, mesh.RemedyScope, string) (status, text string, err error)) *cobra.Command {
+	var reason, of string
+	c.Args = cobra.MaximumNArgs(1)
+	c.RunE = a.with(func(ctx context.Context, c *client.Client, args []string) error {
+		scope := mesh.RemedyScope{Group: of}
+		if len(args) == 1 {
+			scope.Policy = args[0]
+		}
+		status, text, err := throw(ctx, c, scope, reason)
+		if err != nil {
+			return err
+		}
+		return a.said(status, text)
+	})
+	c.Flags().StringVar(&of, "group", "", "the policies of this group")
+	c.Flags().StringVar(&reason, "reason", "", "why, for whoever finds it so and for the audit")
 	return a.remote(c)
 }
 

@@ -13,6 +13,7 @@ policy "hdfs-disk-decommission" {
   rule = "hdfs-disk"
   mode = "approve" # then "auto"
 
+  group           = "hdfs" # one at a time with other policies of HDFS; a drain of hours holds up no other
   cooldown        = "24h" # one DataNode is not worth two attempts a day
   per_hour        = 2
   per_day         = 2

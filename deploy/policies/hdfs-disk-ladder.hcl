@@ -17,6 +17,7 @@ policy "hdfs-disk-ladder" {
   rule = "hdfs-disk"
   mode = "approve" # then "auto"
 
+  group           = "hdfs" # one at a time with other policies of HDFS; a drain of hours holds up no other
   cooldown        = "24h"
   per_hour        = 2
   per_day         = 4

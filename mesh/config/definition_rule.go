@@ -117,6 +117,11 @@ type policyKeys struct {
 	// A query over the nodes that it may act on. Nothing means all.
 	Target string `key:"target"`
 
+	// The policies of one group act one at a time, and can be paused together.
+	// Those without a group share one. Whatever their groups, two never act on
+	// one node at a time.
+	Group string `key:"group"`
+
 	// How long the script may run on the node. Steps have times of their own.
 	Timeout time.Duration `key:"timeout" min:"1s" max:"24h"`
 
@@ -227,6 +232,9 @@ func (b *block) named() string {
 
 var definitionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
+// wantName is what definitionName takes.
+const wantName = "want at most 128 letters, digits, dots, dashes and underscores, a letter or a digit first"
+
 // checkNamed holds the name of a rule, receiver or policy against the form that
 // fits into commands, URLs and queries.
 func (f *filled) checkNamed(name string) {
@@ -234,7 +242,7 @@ func (f *filled) checkNamed(name string) {
 	case name == "":
 		f.nameless()
 	case !definitionName.MatchString(name):
-		f.bad("name", "%q is not a name: want at most 128 letters, digits, dots, dashes and underscores, a letter or a digit first", clip(name))
+		f.bad("name", "%q is not a name: %s", clip(name), wantName)
 	}
 }
 
@@ -378,7 +386,7 @@ func (d *definer) addPolicy(r *Rules, b *block) {
 	f := d.fill(b, &keys)
 	p := mesh.Policy{
 		Name: b.named(), Rule: keys.Rule, Script: keys.Script, Args: keys.Args, RunAs: keys.RunAs,
-		Mode: mesh.RemedyMode(keys.Mode), Target: keys.Target, Timeout: keys.Timeout, Verify: keys.Verify,
+		Mode: mesh.RemedyMode(keys.Mode), Target: keys.Target, Group: keys.Group, Timeout: keys.Timeout, Verify: keys.Verify,
 		Cooldown: keys.Cooldown, PerHour: keys.PerHour, Storm: keys.Storm, StormWindow: keys.StormWindow,
 		Failures: keys.Failures, Notify: keys.Notify, Origin: b.origin(),
 		PerDay: keys.PerDay, Retry: keys.Retry, MaxUnavailable: keys.MaxUnavailable, Maintenance: keys.Maintenance,
@@ -403,6 +411,7 @@ func (d *definer) addPolicy(r *Rules, b *block) {
 	f.checkArgs(p.Args)
 	f.checkUser(p.RunAs)
 	f.checkTarget(p.Target)
+	f.checkGroup(p.Group)
 	f.checkNotify(p.Notify)
 	if _, err := mesh.ParseShare(p.MaxUnavailable); err != nil {
 		f.bad("max_unavailable", "%v", err)
@@ -414,6 +423,13 @@ func (d *definer) addPolicy(r *Rules, b *block) {
 	}
 	if f.done() {
 		r.Policies = append(r.Policies, p)
+	}
+}
+
+// checkGroup wants a name in group.
+func (f *filled) checkGroup(name string) {
+	if f.has("group") && !definitionName.MatchString(name) {
+		f.bad("group", "%q is not a name: %s", clip(name), wantName)
 	}
 }
 

@@ -154,23 +154,23 @@ func (s *Server) simulate(ctx context.Context, in *simulateIn) (*simulateOut, er
 	return &simulateOut{out}, nil
 }
 
-type pauseIn struct{ Body v1.PauseRequest }
-
-func (s *Server) pauseRemedy(ctx context.Context, in *pauseIn) (*struct{}, error) {
-	about(ctx, "all", map[string]string{"reason": in.Body.Reason})
-	return nil, s.Remedies.Pause(ctx, callFrom(ctx).actor.Name, in.Body.Reason)
-}
-
-type resumeIn struct {
-	Policy string `query:"policy" maxLength:"256" doc:"close the breaker of this policy; absent: end the pause of all"`
+type pauseIn struct {
+	Policy string `query:"policy" maxLength:"256" doc:"this policy alone"`
+	Group  string `query:"group" maxLength:"256" doc:"the policies of this group; without it, and without a policy: all"`
 	Body   v1.PauseRequest
 }
 
-func (s *Server) resumeRemedy(ctx context.Context, in *resumeIn) (*struct{}, error) {
-	object := in.Policy
-	if object == "" {
-		object = "all"
-	}
-	about(ctx, object, map[string]string{"reason": in.Body.Reason})
-	return nil, s.Remedies.Resume(ctx, callFrom(ctx).actor.Name, in.Policy, in.Body.Reason)
+// pauseRemedy and resumeRemedy throw the same switch.
+func (s *Server) pauseRemedy(ctx context.Context, in *pauseIn) (*struct{}, error) {
+	return nil, throw(ctx, in, s.Remedies.Pause)
+}
+
+func (s *Server) resumeRemedy(ctx context.Context, in *pauseIn) (*struct{}, error) {
+	return nil, throw(ctx, in, s.Remedies.Resume)
+}
+
+func throw(ctx context.Context, in *pauseIn, do func(ctx context.Context, actor string, scope mesh.RemedyScope, reason string) error) error {
+	scope := mesh.RemedyScope{Policy: in.Policy, Group: in.Group}
+	about(ctx, scope.String(), map[string]string{"reason": in.Body.Reason})
+	return do(ctx, callFrom(ctx).actor.Name, scope, in.Body.Reason)
 }

@@ -103,30 +103,50 @@ func TestPoliciesKeepToTheScope(t *testing.T) {
 
 func TestRemediationIsPaused(t *testing.T) {
 	e := estate(t)
+	e.Loop.Change(func(s *apitest.LoopState) {
+		s.Policies = v1.PolicyList{Policies: []v1.Policy{{Policy: mesh.Policy{Name: "clean", Group: "files"}}, {Policy: mesh.Policy{Name: "restart"}}}}
+	})
 	c := e.Client(t, auth.Operator, "")
 	ctx := t.Context()
-	wantCode(t, "pausing", c.PauseRemedy(ctx, "maintenance"), "")
+	wantCode(t, "pausing", c.PauseRemedy(ctx, mesh.RemedyScope{}, "maintenance"), "")
 	got, err := c.Policies(ctx)
 	if diff := cmp.Diff(&v1.RemedyPause{By: "operator", At: apitest.AsOf(), Reason: "maintenance"}, got.Paused); diff != "" || err != nil {
 		t.Errorf("paused: %v (-want +got):\n%s", err, diff)
 	}
-	wantCode(t, "closing a breaker", c.ResumeRemedy(ctx, "clean", "fixed"), "")
+	wantCode(t, "closing a breaker", c.ResumeRemedy(ctx, mesh.RemedyScope{Policy: "clean"}, "fixed"), "")
 	if got, err = c.Policies(ctx); err != nil || got.Paused == nil {
 		t.Errorf("a breaker ends no pause: %+v, %v", got, err)
 	}
-	wantCode(t, "resuming", c.ResumeRemedy(ctx, "", ""), "")
+	group := mesh.RemedyScope{Group: "files"}
+	wantCode(t, "pausing a group", c.PauseRemedy(ctx, group, "a new disk"), "")
+	got, err = c.Policies(ctx)
+	wantPause := &v1.RemedyPause{RemedyScope: group, By: "operator", At: apitest.AsOf(), Reason: "a new disk"}
+	for _, p := range got.Policies {
+		want := wantPause
+		if p.Group != group.Group {
+			want = nil
+		}
+		if diff := cmp.Diff(want, p.Paused); diff != "" || err != nil {
+			t.Errorf("policy %s: %v (-want +got):\n%s", p.Name, err, diff)
+		}
+	}
+	wantCode(t, "resuming a group", c.ResumeRemedy(ctx, group, ""), "")
+	wantCode(t, "resuming", c.ResumeRemedy(ctx, mesh.RemedyScope{}, ""), "")
 	if got, err = c.Policies(ctx); err != nil || got.Paused != nil || got.Policies == nil {
 		t.Errorf("resumed: %+v, %v", got, err)
 	}
-	wantCode(t, "too long a reason", c.PauseRemedy(ctx, strings.Repeat("x", 501)), mesh.Invalid)
-	if diff := cmp.Diff([]string{"clean", ""}, e.Loop.State().Resumed); diff != "" {
+	wantCode(t, "too long a reason", c.PauseRemedy(ctx, mesh.RemedyScope{}, strings.Repeat("x", 501)), mesh.Invalid)
+	if diff := cmp.Diff([]string{"policy clean", "group files", "all"}, e.Loop.State().Resumed); diff != "" {
 		t.Errorf("resumed (-want +got):\n%s", diff)
 	}
 	line := func(action, object, reason string) mesh.Audit {
 		return mesh.Audit{Actor: "operator", From: "127.0.0.1", Action: action, Object: object, Outcome: mesh.OutcomeDone, Detail: map[string]string{"reason": reason}}
 	}
-	want := []mesh.Audit{line("remedy.pause", "all", "maintenance"), line("remedy.resume", "clean", "fixed"), line("remedy.resume", "all", ""), line("remedy.pause", "/v1/remedy/pause", "")}
-	want[3].Outcome, want[3].Detail = mesh.OutcomeRefused, nil
+	want := []mesh.Audit{
+		line("remedy.pause", "all", "maintenance"), line("remedy.resume", "policy clean", "fixed"),
+		line("remedy.pause", "group files", "a new disk"), line("remedy.resume", "group files", ""), line("remedy.resume", "all", ""), line("remedy.pause", "/v1/remedy/pause", ""),
+	}
+	want[5].Outcome, want[5].Detail = mesh.OutcomeRefused, nil
 	wantAudit(t, e, want)
 }
 

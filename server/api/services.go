@@ -158,9 +158,10 @@ type Remedies interface {
 	// Runs returns the newest first, refusals included.
 	Runs(ctx context.Context, f v1.RemedyRunFilter) ([]mesh.RemedyRun, error)
 	Run(ctx context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, error)
-	// Pause keeps every policy from acting until Resume. It may be called
-	// twice.
-	Pause(ctx context.Context, actor, reason string) error
-	// Resume ends the pause, or, with a policy, closes its breaker.
-	Resume(ctx context.Context, actor, policy, reason string) error
+	// Pause keeps the policies that are meant from acting until Resume. It may
+	// be called twice.
+	Pause(ctx context.Context, actor string, scope mesh.RemedyScope, reason string) error
+	// Resume ends the pause of exactly what is meant; with a policy it also
+	// closes its breaker.
+	Resume(ctx context.Context, actor string, scope mesh.RemedyScope, reason string) error
 }

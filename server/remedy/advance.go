@@ -2,7 +2,9 @@ package remedy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"alps/mesh"
@@ -16,21 +18,32 @@ func (w *work) begin(ctx context.Context, r Record) error {
 	}
 	w.fresh = r.ID
 	defer func() { w.fresh = "" }()
-	return w.advance(ctx)
+	return w.carryOn(ctx, w.open[w.openAt(r.ID)])
 }
 
-// advance takes the open run as far as it goes now.
+// advance takes every open run as far as it goes now. One that cannot go on does
+// not keep the others back, unless nothing that is known holds any more.
 func (w *work) advance(ctx context.Context) error {
-	for w.open != nil {
-		if len(w.open.Plan) > 0 {
-			return w.carryOn(ctx)
+	var errs []error
+	for _, r := range w.open {
+		err := w.carryOn(ctx, r)
+		if lapsed(err) {
+			return err
 		}
-		r, err := w.step(ctx, *w.open)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// carryOn takes one of the open runs as far as it goes now.
+func (w *work) carryOn(ctx context.Context, open *Record) error {
+	for open.State.Open() {
+		r, moved, err := w.move(ctx, *open)
 		if err != nil {
 			return err
 		}
-		if r.State == w.open.State {
-			w.open.Job, w.open.After = r.Job, r.After
+		if !moved {
+			open.Job, open.After, open.Steps, open.Reason = r.Job, r.After, r.Steps, r.Reason // how the jobs fare is not stored.
 			return nil
 		}
 		if err := w.put(ctx, r); err != nil {
@@ -38,6 +51,18 @@ func (w *work) advance(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// move does the next thing in r, and reports whether there was one.
+func (w *work) move(ctx context.Context, r Record) (_ Record, moved bool, err error) {
+	if len(r.Plan) > 0 {
+		r.Steps = slices.Clone(r.Steps)
+		moved, err = w.carry(ctx, &r)
+		return r, moved, err
+	}
+	was := r.State
+	r, err = w.step(ctx, r)
+	return r, r.State != was, err
 }
 
 // step returns what becomes of an open run; its old State when it has to wait.
@@ -97,10 +122,10 @@ func (w *work) submit(ctx context.Context, r Record) (Record, error) {
 	if v, c := w.reconsider(p, &r); v.Reason != "" {
 		return r.refused(v, c), nil
 	}
-	if now := time.Now(); now.After(r.Deadline) && w.trouble == nil {
+	if now := time.Now(); now.After(r.Deadline) && w.trouble[r.ID] == nil {
 		return r.refused(Verdict{GuardStale, "decided at " + clock(r.Decided) + " and not carried out in time"}, now), nil
 	} else if now.After(r.Deadline) {
-		return r.failed(now, "the job could not be submitted: %v", w.trouble), nil
+		return r.failed(now, "the job could not be submitted: %v", w.trouble[r.ID]), nil
 	}
 	if !w.leads() {
 		return r, errDeposed
@@ -120,7 +145,7 @@ func (w *work) submit(ctx context.Context, r Record) (Record, error) {
 	case final(err):
 		return r.failed(time.Now(), "the job was not accepted: %v", err), nil
 	}
-	w.trouble = err
+	w.trouble[r.ID] = err
 	w.fresh = "" // it may exist now.
 	return r, fmt.Errorf("submit job %s: %w", r.ID, err)
 }
@@ -159,7 +184,7 @@ func (w *work) reconsider(p *policy, r *Record) (Verdict, time.Time) {
 	default:
 		return Verdict{GuardMode, "the policy does not act any more"}, now
 	}
-	c.Leads, c.Paused, c.Resumed = true, w.sw.Paused, w.sw.Resumed[p.Name].At
+	c.Leads, c.Paused, c.Resumed = true, w.sw.Holds(p.Name, p.Group), w.sw.Resumed[p.Name].At
 	c.Burst = w.e.bursts(w.setup, w.e.list(), now)[p.Name]
 	w.e.count(c, p)
 	return judge(c, truths()), now

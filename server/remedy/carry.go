@@ -18,26 +18,6 @@ import (
 // it, because half of it may have been done.
 const undoWithin = 10 * time.Minute
 
-// carryOn takes an open run with a plan as far as it goes now.
-func (w *work) carryOn(ctx context.Context) error {
-	for w.open != nil {
-		r := *w.open
-		r.Steps = slices.Clone(r.Steps)
-		moved, err := w.carry(ctx, &r)
-		if err != nil {
-			return err
-		}
-		if !moved {
-			w.open.Steps, w.open.Reason = r.Steps, r.Reason // how the jobs fare is not stored.
-			return nil
-		}
-		if err := w.put(ctx, r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // carry does the next thing in r, and reports whether there was one.
 func (w *work) carry(ctx context.Context, r *Record) (moved bool, err error) {
 	n := len(r.Steps)
@@ -106,8 +86,11 @@ func (w *work) mayGoOn(r *Record, kind mesh.StepKind) Verdict {
 		return Verdict{}
 	case w.setup.byName[r.Policy] == nil:
 		return Verdict{GuardMode, "the policy was taken away"}
-	case kind == mesh.StepAct && w.sw.Paused != nil:
-		return Verdict{GuardPaused, w.sw.Paused.String()}
+	case kind != mesh.StepAct:
+		return Verdict{}
+	}
+	if p := w.sw.Holds(r.Policy, r.Group); p != nil {
+		return Verdict{GuardPaused, p.String()}
 	}
 	return Verdict{}
 }
@@ -225,7 +208,7 @@ func (w *work) follow(ctx context.Context, r *Record, s *mesh.RemedyStep) (moved
 	}
 	if !found {
 		if now.After(s.Tried.Add(submitWithin)) {
-			w.again(r, s, fmt.Sprintf("the job could not be submitted: %v", w.trouble))
+			w.again(r, s, fmt.Sprintf("the job could not be submitted: %v", w.trouble[r.ID]))
 			return true, nil
 		}
 		return w.submitStep(ctx, r, s)
@@ -281,7 +264,7 @@ func (w *work) over(r *Record, s *mesh.RemedyStep, c conclusion) {
 		maps.Copy(facts, c.facts)
 		r.Facts = facts
 	}
-	w.trouble = nil
+	delete(w.trouble, r.ID)
 }
 
 // again has a step wait for its next attempt, or ends it when it has waited for
@@ -329,13 +312,13 @@ func (w *work) submitStep(ctx context.Context, r *Record, s *mesh.RemedyStep) (m
 	w.fresh = ""
 	switch {
 	case err == nil:
-		w.trouble = nil
+		delete(w.trouble, r.ID)
 		return false, nil
 	case final(err):
 		w.over(r, s, conclusion{state: mesh.StepNo, reason: fmt.Sprintf("the job was not accepted: %v", err)})
 		return true, nil
 	}
-	w.trouble = err
+	w.trouble[r.ID] = err
 	return false, fmt.Errorf("submit job %s: %w", s.Job, err)
 }
 

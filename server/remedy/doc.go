@@ -21,7 +21,7 @@
 // guard must agree. They are asked in this order, and the first that refuses is
 // told:
 //
-//	paused       remediation is paused: the kill switch
+//	paused       it is paused, or its group, or all: the kill switch
 //	mode         the policy, or the server, is off
 //	acked        somebody has taken the incident in hand
 //	lease        this server does not lead
@@ -37,7 +37,7 @@
 //	retry        a step has refused a moment ago
 //	cooldown     the node was acted on a moment ago
 //	rate         the policy has acted often enough within the hour or the day
-//	concurrency  another run is under way: one at a time over the whole cluster
+//	concurrency  another run of its group is under way, or one on the node
 //
 // What people have decided comes first, then whether it is true, then whether
 // it is something that a script should mend, and at last the pace: storm and

@@ -141,7 +141,7 @@ func (e *Engine) turn(ctx context.Context) error {
 		e.w = w
 	}
 	err := e.w.turn(ctx)
-	if errors.Is(err, errDeposed) || mesh.CodeOf(err) == mesh.Conflict {
+	if lapsed(err) {
 		e.w = nil // whatever another has written is read before the next step.
 	}
 	return err

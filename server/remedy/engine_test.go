@@ -349,7 +349,7 @@ func TestStorm(t *testing.T) {
 		s.e = s.engine(s, s.p)
 		s.turn(time.Second)
 		s.want("by another leader", "refused:storm refused:storm refused:storm refused:storm")
-		if err := s.e.Resume(s.Context(), "ann", "restart-web", "it was the switch"); err != nil {
+		if err := s.e.Resume(s.Context(), "ann", mesh.RemedyScope{Policy: "restart-web"}, "it was the switch"); err != nil {
 			t.Fatal(err)
 		}
 		s.turn(time.Second)
@@ -399,7 +399,7 @@ func TestBreaker(t *testing.T) {
 		s.e = s.engine(s, s.p)
 		s.turn(time.Second)
 		s.want("by another leader", "failed refused:cooldown failed refused:breaker")
-		if err := s.e.Resume(s.Context(), "ann", "restart-web", ""); err != nil {
+		if err := s.e.Resume(s.Context(), "ann", mesh.RemedyScope{Policy: "restart-web"}, ""); err != nil {
 			t.Fatal(err)
 		}
 		s.turn(time.Second)
@@ -411,7 +411,7 @@ func TestPause(t *testing.T) {
 	tell(t, func(p *mesh.Policy) { p.Storm = 0 }, func(s *story) {
 		s.open("i1", "web1")
 		s.turn(0)
-		if err := s.e.Pause(s.Context(), "ann", " rack 11 "); err != nil {
+		if err := s.e.Pause(s.Context(), "ann", mesh.RemedyScope{}, " rack 11 "); err != nil {
 			t.Fatal(err)
 		}
 		s.open("i2", "web2")
@@ -426,7 +426,7 @@ func TestPause(t *testing.T) {
 		s.e = s.engine(s, s.p)
 		s.turn(time.Second)
 		s.want("by another leader", "succeeded refused:paused")
-		if err := s.e.Resume(s.Context(), "ann", "", ""); err != nil {
+		if err := s.e.Resume(s.Context(), "ann", mesh.RemedyScope{}, ""); err != nil {
 			t.Fatal(err)
 		}
 		s.turn(time.Second)

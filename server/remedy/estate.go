@@ -73,8 +73,10 @@ func (e *Engine) count(c *Case, p *policy) {
 	}
 	c.Peers, c.Troubled, c.Unavailable = len(counted.peers), counted.troubled, p.share.Of(len(counted.peers))
 	names := map[mesh.NodeName]bool{c.Incident.Node: true}
-	if c.Open != nil && c.Open.DC == c.Incident.DC {
-		names[c.Open.Node] = true // one that is mended is not there either.
+	for i := range c.Open {
+		if c.Open[i].DC == c.Incident.DC {
+			names[c.Open[i].Node] = true // one that is mended is not there either.
+		}
 	}
 	for name := range names {
 		if well, ok := counted.peers[name]; ok && well {

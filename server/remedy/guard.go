@@ -48,8 +48,8 @@ type Case struct {
 	Leads   bool
 	Paused  *Pause
 	Resumed time.Time // when a person has last resumed the policy.
-	// Open is the run that is under way, of whatever policy.
-	Open *mesh.RemedyRun
+	// Open are the runs that are under way, of whatever policy.
+	Open []mesh.RemedyRun
 	// Acts are runs of the policy that acted, the newest first: those of the
 	// last day, those on the node within the cooldown, and as many of those
 	// before as open the breaker.
@@ -63,7 +63,7 @@ type Case struct {
 	// it; empty: they do not.
 	Maintained string
 	// Peers are the nodes that the policy may act on, and Troubled those of
-	// them that are not well, with the incident's and that of Open. Unavailable
+	// them that are not well, with the incident's and those of Open. Unavailable
 	// is how many may be. Zero Peers means that nobody has counted.
 	Peers, Troubled, Unavailable int
 	// Loses is the script by which data can be lost, "" when there is none, and
@@ -297,8 +297,12 @@ func lately(acts []mesh.RemedyRun, now time.Time, within time.Duration) int {
 }
 
 func concurrency(c *Case) string {
-	if r := c.Open; r != nil {
-		return fmt.Sprintf("run %s of policy %s on %s is under way", r.ID, r.Policy, r.Node)
+	for i := range c.Open {
+		r := &c.Open[i]
+		here := r.Node == c.Incident.Node && r.DC == c.Incident.DC
+		if r.Group == c.Policy.Group || here {
+			return fmt.Sprintf("run %s of policy %s on %s is under way", r.ID, r.Policy, r.Node)
+		}
 	}
 	return ""
 }

@@ -127,7 +127,17 @@ func TestGuards(t *testing.T) {
 		"it has refused long ago": {func(c *remedy.Case) {
 			c.Policy.Retry, c.Turned = time.Minute, &mesh.RemedyRun{Guard: "guard leave", Ended: noon.Add(-time.Minute)}
 		}, "", ""},
-		"another run": {func(c *remedy.Case) { c.Open = &mesh.RemedyRun{ID: "r9", Policy: "other", Node: "db1"} }, remedy.GuardConcurrency, "run r9 of policy other on db1 is under way"},
+		"another run": {func(c *remedy.Case) { c.Open = []mesh.RemedyRun{{ID: "r9", Policy: "other", Node: "db1"}} }, remedy.GuardConcurrency, "run r9 of policy other on db1 is under way"},
+		"another run of its group": {func(c *remedy.Case) {
+			c.Policy.Group = "hdfs"
+			c.Open = []mesh.RemedyRun{{ID: "r8", Node: "db1"}, {ID: "r9", Policy: "other", Group: "hdfs", Node: "db1"}}
+		}, remedy.GuardConcurrency, "run r9 of policy other on db1 is under way"},
+		"another run on its node": {func(c *remedy.Case) {
+			c.Open = []mesh.RemedyRun{{ID: "r9", Policy: "other", Group: "hdfs", DC: "dc1", Node: "web1"}}
+		}, remedy.GuardConcurrency, "run r9 of policy other on web1 is under way"},
+		"runs of other groups on other nodes": {func(c *remedy.Case) {
+			c.Open = []mesh.RemedyRun{{ID: "r8", Group: "kafka", DC: "dc1", Node: "db1"}, {ID: "r9", Group: "hdfs", DC: "dc2", Node: "web1"}}
+		}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := good()

@@ -93,7 +93,7 @@ func TestProposalOfAClosedIncident(t *testing.T) {
 
 func TestApproveAsksTheGuards(t *testing.T) {
 	asks(t, func(s *story, id mesh.RemedyRunID) {
-		if err := s.e.Pause(s.Context(), "bob", "power"); err != nil {
+		if err := s.e.Pause(s.Context(), "bob", mesh.RemedyScope{}, "power"); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.e.Approve(s.Context(), "ann", id, ""); mesh.CodeOf(err) != mesh.Conflict || !strings.Contains(err.Error(), "the guard paused refuses: paused by bob") {
@@ -150,7 +150,7 @@ func TestSimulate(t *testing.T) {
 				s.open("i1", "web1")
 				s.turn(0)
 				if tt.paused {
-					if err := s.e.Pause(s.Context(), "bob", ""); err != nil {
+					if err := s.e.Pause(s.Context(), "bob", mesh.RemedyScope{}, ""); err != nil {
 						t.Fatal(err)
 					}
 				}

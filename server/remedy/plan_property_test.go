@@ -70,7 +70,7 @@ func (m *climber) happen() {
 	case "pause":
 		_ = m.PauseRemedy(m.ctx, remedy.Pause{By: "ann", At: time.Now()})
 	case "resume":
-		_ = m.ResumeRemedy(m.ctx, "", remedy.Pause{By: "ann", At: time.Now()})
+		_ = m.ResumeRemedy(m.ctx, remedy.Pause{By: "ann", At: time.Now()})
 	case "wait":
 		time.Sleep(rapid.SampledFrom([]time.Duration{time.Second, 10 * time.Second, time.Minute}).Draw(m.rt, "long"))
 	}
@@ -107,7 +107,7 @@ func (m *climber) turn() {
 
 // calm has everything answer that all is well until nothing is open.
 func (m *climber) calm() {
-	_ = m.ResumeRemedy(m.ctx, "", remedy.Pause{By: "ann", At: time.Now()})
+	_ = m.ResumeRemedy(m.ctx, remedy.Pause{By: "ann", At: time.Now()})
 	m.fuel, m.depose = 0, false
 	for range 400 {
 		m.answerOpen(mesh.VerdictOK)
@@ -138,7 +138,7 @@ func (m *climber) submitted(s remedy.Submission) {
 	if last.Kind != mesh.StepAct {
 		return
 	}
-	if sw, _ := m.RemedySwitch(m.ctx); sw.Paused != nil && last.Attempts == 1 && sw.Paused.At.Before(last.Started) {
+	if sw, _ := m.RemedySwitch(m.ctx); sw.All() != nil && last.Attempts == 1 && sw.All().At.Before(last.Started) {
 		m.rt.Fatalf("step %s acts while it is paused", last.Name)
 	}
 	for _, want := range []mesh.StepKind{mesh.StepConfirm, mesh.StepGuard} {

@@ -262,12 +262,12 @@ func TestPlanWaitsForSoLong(t *testing.T) {
 func TestPlanIsPaused(t *testing.T) {
 	climb(t, plan(), func(s *story) {
 		s.say(mesh.VerdictOK, "")
-		if err := s.e.Pause(s.Context(), "ann", "power"); err != nil {
+		if err := s.e.Pause(s.Context(), "ann", mesh.RemedyScope{}, "power"); err != nil {
 			t.Fatal(err)
 		}
 		s.say(mesh.VerdictOK, "")
 		s.want("before anything has acted", "refused:paused")
-		if err := s.e.Resume(s.Context(), "ann", "", ""); err != nil {
+		if err := s.e.Resume(s.Context(), "ann", mesh.RemedyScope{}, ""); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -275,7 +275,7 @@ func TestPlanIsPaused(t *testing.T) {
 		for _, v := range []mesh.Verdict{"ok", "ok", "ok"} {
 			s.say(v, "")
 		}
-		if err := s.e.Pause(s.Context(), "ann", "power"); err != nil {
+		if err := s.e.Pause(s.Context(), "ann", mesh.RemedyScope{}, "power"); err != nil {
 			t.Fatal(err)
 		}
 		s.say(mesh.VerdictNo, "stuck")
@@ -284,7 +284,7 @@ func TestPlanIsPaused(t *testing.T) {
 		s.say(mesh.VerdictOK, "")
 		s.wantSteps("it takes back what it did, and acts no more",
 			"a-confirm:ok a-guard:ok a-step:ok a-prove:no undo a-step:ok b-confirm:ok b-guard:ok")
-		if err := s.e.Resume(s.Context(), "ann", "", ""); err != nil {
+		if err := s.e.Resume(s.Context(), "ann", mesh.RemedyScope{}, ""); err != nil {
 			t.Fatal(err)
 		}
 		s.turn(time.Second)

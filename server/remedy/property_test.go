@@ -42,7 +42,7 @@ type model struct {
 	e        *remedy.Engine
 	policies []mesh.Policy
 
-	paused  bool
+	paused  map[mesh.RemedyScope]bool
 	resumed map[string]time.Time
 	passing map[mesh.NodeName][]time.Time // when good results were received.
 }
@@ -53,7 +53,7 @@ func anyOrder(ctx context.Context, rt *rapid.T, dir string) {
 		incidents: make(map[mesh.IncidentID]mesh.Incident), checks: make(map[string]mesh.CheckState),
 		nodes: make(map[mesh.NodeName]mesh.Node), jobs: make(map[mesh.JobID]*job),
 	}
-	m := &model{world: w, rt: rt, ctx: ctx, resumed: make(map[string]time.Time), passing: make(map[mesh.NodeName][]time.Time)}
+	m := &model{world: w, rt: rt, ctx: ctx, paused: make(map[mesh.RemedyScope]bool), resumed: make(map[string]time.Time), passing: make(map[mesh.NodeName][]time.Time)}
 	for _, name := range []string{"first", "second"} {
 		p := policy()
 		p.Name = name
@@ -61,6 +61,7 @@ func anyOrder(ctx context.Context, rt *rapid.T, dir string) {
 		p.Failures = rapid.IntRange(1, 3).Draw(rt, "failures")
 		p.Cooldown = time.Duration(rapid.IntRange(0, 20).Draw(rt, "cooldown")) * time.Minute
 		p.Storm = rapid.SampledFrom([]int{0, 2, 4}).Draw(rt, "storm")
+		p.Group = rapid.SampledFrom([]string{"", "web"}).Draw(rt, "group")
 		m.policies = append(m.policies, p)
 	}
 	w.onSubmit = m.atSubmit
@@ -119,18 +120,22 @@ func (m *model) step() {
 }
 
 func (m *model) turnSwitch() {
-	var err error
-	switch rapid.IntRange(0, 2).Draw(m.rt, "switch") {
+	scope := mesh.RemedyScope{}
+	switch p := rapid.SampledFrom(m.policies).Draw(m.rt, "policy"); rapid.IntRange(0, 2).Draw(m.rt, "scope") {
 	case 0:
-		err, m.paused = m.e.Pause(m.ctx, "ann", ""), true
+		scope.Policy = p.Name
 	case 1:
-		err, m.paused = m.e.Resume(m.ctx, "ann", "", ""), false
-	case 2:
-		p := rapid.SampledFrom(m.policies).Draw(m.rt, "policy").Name
-		m.resumed[p] = time.Now()
-		err = m.e.Resume(m.ctx, "ann", p, "")
+		scope.Group = p.Group
 	}
-	if err != nil {
+	pause := rapid.Bool().Draw(m.rt, "pause")
+	turn := m.e.Resume
+	if pause {
+		turn = m.e.Pause
+	} else if scope.Policy != "" {
+		m.resumed[scope.Policy] = time.Now()
+	}
+	m.paused[scope] = pause
+	if err := turn(m.ctx, "ann", scope, ""); err != nil {
 		m.rt.Fatalf("switch: %v", err)
 	}
 }
@@ -165,18 +170,20 @@ func (m *model) atSubmit(s remedy.Submission) {
 	var mine *remedy.Record
 	runs := m.stored(m.rt)
 	for i := range runs {
-		switch r := &runs[i]; {
-		case r.ID == s.ID:
-			mine = r
-		case !r.State.Ended():
-			m.rt.Fatalf("job %s of policy %s is submitted while run %s is open", s.ID, s.Env["ALPS_POLICY"], r.ID)
+		if runs[i].ID == s.ID {
+			mine = &runs[i]
 		}
 	}
 	if mine == nil || mine.State != mesh.RemedyDecided || mine.Policy != s.Env["ALPS_POLICY"] || mine.Node != s.Node {
 		m.rt.Fatalf("job %s is submitted for the run %+v", s.ID, mine)
 	}
-	if m.paused || !m.leads {
-		m.rt.Fatalf("job %s is submitted; paused %v, leads %v", s.ID, m.paused, m.leads)
+	for scope, paused := range m.paused {
+		if paused && scope.Covers(mine.Policy, mine.Group) {
+			m.rt.Fatalf("job %s of policy %s is submitted, while %s is paused", s.ID, mine.Policy, scope)
+		}
+	}
+	if !m.leads {
+		m.rt.Fatalf("job %s is submitted without the lease", s.ID)
 	}
 	if i := m.incidents[mine.Incident]; i.Status != mesh.IncidentOpen {
 		m.rt.Fatalf("job %s is submitted for an incident that is %s", s.ID, i.Status)
@@ -223,11 +230,12 @@ func (m *model) check() {
 	if m.usurped > 0 {
 		m.rt.Fatalf("%d effects of a server that does not lead", m.usurped)
 	}
-	open := 0
+	lanes, places := make(map[string]int), make(map[mesh.NodeName]int)
 	seen := make(map[mesh.JobID]bool)
 	for _, r := range m.stored(m.rt) {
 		if !r.State.Ended() {
-			open++
+			lanes[r.Group]++
+			places[r.Node]++
 		}
 		seen[r.ID] = true
 		_, has := m.jobs[r.ID]
@@ -245,8 +253,15 @@ func (m *model) check() {
 		case mesh.RemedyDecided, mesh.RemedyFailed:
 		}
 	}
-	if open > 1 {
-		m.rt.Fatalf("%d runs are open", open)
+	for group, n := range lanes {
+		if n > 1 {
+			m.rt.Fatalf("%d runs of the group %q are open", n, group)
+		}
+	}
+	for node, n := range places {
+		if n > 1 {
+			m.rt.Fatalf("%d runs on %s are open", n, node)
+		}
 	}
 	for id := range m.jobs {
 		if !seen[id] {
@@ -295,8 +310,8 @@ func (m *model) settle() {
 }
 
 func (m *model) turnOff() {
-	m.paused = true
-	if err := m.e.Pause(m.ctx, "ann", "the end"); err != nil {
+	m.paused[mesh.RemedyScope{}] = true
+	if err := m.e.Pause(m.ctx, "ann", mesh.RemedyScope{}, "the end"); err != nil {
 		m.rt.Fatalf("pause: %v", err)
 	}
 }

@@ -1,7 +1,9 @@
 package remedy
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"alps/mesh"
@@ -12,19 +14,20 @@ import (
 type Store interface {
 	// PutRemedyRuns writes new runs and new states of old ones, all or none, for the
 	// leader of that term. mesh.Conflict says that a newer term has begun, that
-	// a run would be open beside another, or that a new one is open while
-	// remediation is paused.
+	// a run would be open beside another of its group or on its node, or that a
+	// new one is open while it is paused.
 	PutRemedyRuns(ctx context.Context, term uint64, runs []Record) error
 	// RemedyRuns lists runs, the newest first.
 	RemedyRuns(ctx context.Context, f Filter) ([]Record, error)
 	// RemedySwitch returns what people have paused and resumed.
 	RemedySwitch(ctx context.Context) (Switch, error)
-	// PauseRemedy pauses all remediation. A second one changes nothing but by whom
-	// and why.
+	// PauseRemedy pauses the policies that p is about. A second one of the same
+	// changes nothing but by whom and why.
 	PauseRemedy(ctx context.Context, p Pause) error
-	// ResumeRemedy ends the pause, or, with a policy, forgives that policy its
-	// failures and storms until now. There need not be any.
-	ResumeRemedy(ctx context.Context, policy string, p Pause) error
+	// ResumeRemedy ends the pause that is about the same as p, and of no more or
+	// less. With a policy it also forgives that one its failures and storms until
+	// now. There need not be any.
+	ResumeRemedy(ctx context.Context, p Pause) error
 }
 
 // Filter limits a list of runs. The zero Filter asks for all.
@@ -43,6 +46,8 @@ type Filter struct {
 
 // Pause is that a person has paused or resumed something.
 type Pause struct {
+	mesh.RemedyScope
+
 	By     string
 	At     time.Time
 	Reason string
@@ -50,7 +55,11 @@ type Pause struct {
 
 // String says it in a reason.
 func (p *Pause) String() string {
-	text := "paused by " + p.By + " at " + clock(p.At)
+	text := "paused by "
+	if p.RemedyScope != (mesh.RemedyScope{}) {
+		text = "the " + p.RemedyScope.String() + " is paused by "
+	}
+	text += p.By + " at " + clock(p.At)
 	if p.Reason != "" {
 		text += ": " + p.Reason
 	}
@@ -59,6 +68,33 @@ func (p *Pause) String() string {
 
 // Switch is what people have paused and resumed.
 type Switch struct {
-	Paused  *Pause           // nil: it is not.
+	Paused  []Pause          // those in force, the widest first.
 	Resumed map[string]Pause // by policy: the last time.
+}
+
+// Holds is the pause that keeps a policy from acting, the widest of several;
+// nil: there is none.
+func (s *Switch) Holds(policy, group string) *Pause {
+	for i := range s.Paused {
+		if s.Paused[i].Covers(policy, group) {
+			return &s.Paused[i]
+		}
+	}
+	return nil
+}
+
+// All is the pause of everything; nil: there is none.
+func (s *Switch) All() *Pause {
+	if len(s.Paused) > 0 && s.Paused[0].RemedyScope == (mesh.RemedyScope{}) {
+		return &s.Paused[0]
+	}
+	return nil
+}
+
+// SortPauses puts the widest first: that of all, those of groups, those of
+// policies, each by name.
+func SortPauses(list []Pause) {
+	slices.SortFunc(list, func(a, b Pause) int {
+		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Group, b.Group))
+	})
 }

@@ -81,7 +81,8 @@ func (w *work) noteTold(ctx context.Context, told []Record) error {
 func (w *work) stands(r *Record) bool {
 	switch {
 	case r.State.Open():
-		return w.open != nil && w.open.ID == r.ID && w.open.State == r.State && same(w.open.Steps, r.Steps)
+		at := w.openAt(r.ID)
+		return at >= 0 && w.open[at].State == r.State && same(w.open[at].Steps, r.Steps)
 	case r.State == mesh.RemedyProposed:
 		_, ok := w.asked[r.ID]
 		return ok

@@ -13,6 +13,7 @@ import (
 type View struct {
 	mesh.Policy
 
+	Paused   *Pause // by what it is kept from acting; nil: by nothing.
 	Blocked  string // why it would refuse any incident now, as "guard: reason"; empty: it would act.
 	LastHour int    // actions within the last hour.
 	Failures int    // in a row.
@@ -27,7 +28,7 @@ func (e *Engine) Policies(ctx context.Context) ([]View, *Pause, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	open, err := e.underWay(ctx)
+	open, err := e.Runs(ctx, Filter{Open: true})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -37,12 +38,12 @@ func (e *Engine) Policies(ctx context.Context) ([]View, *Pause, error) {
 	for _, p := range s.policies {
 		c := &Case{
 			Now: now, Policy: p.Policy, Limit: s.limit, Leads: true,
-			Paused: sw.Paused, Resumed: sw.Resumed[p.Name].At, Open: open, Burst: burst[p.Name],
+			Paused: sw.Holds(p.Name, p.Group), Resumed: sw.Resumed[p.Name].At, Open: open, Burst: burst[p.Name],
 		}
 		if c.Acts, err = e.history(ctx, p); err != nil {
 			return nil, nil, err
 		}
-		v := View{Policy: p.Policy, Blocked: blocked(c), LastHour: lately(c.Acts, now, time.Hour), Failures: failures(c.Acts, c.Resumed)}
+		v := View{Policy: p.Policy, Paused: c.Paused, Blocked: blocked(c), LastHour: lately(c.Acts, now, time.Hour), Failures: failures(c.Acts, c.Resumed)}
 		last, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: p.Name, Limit: 1})
 		if err != nil {
 			return nil, nil, err
@@ -52,7 +53,7 @@ func (e *Engine) Policies(ctx context.Context) ([]View, *Pause, error) {
 		}
 		out = append(out, v)
 	}
-	return out, sw.Paused, nil
+	return out, sw.All(), nil
 }
 
 // blocked says why a policy would refuse whatever the incident is.
@@ -76,14 +77,6 @@ func blocked(c *Case) string {
 	return ""
 }
 
-func (e *Engine) underWay(ctx context.Context) (*mesh.RemedyRun, error) {
-	open, err := e.o.Store.RemedyRuns(ctx, Filter{Open: true, Limit: 1})
-	if err != nil || len(open) == 0 {
-		return nil, err
-	}
-	return &open[0].RemedyRun, nil
-}
-
 // Explain asks every guard what it says now about a policy and an incident that
 // is open: why nothing happens. It changes nothing. Lease is not asked: another
 // server may lead.
@@ -105,13 +98,13 @@ func (e *Engine) Explain(ctx context.Context, name string, id mesh.IncidentID) (
 	if err != nil {
 		return nil, err
 	}
-	if c.Open, err = e.underWay(ctx); err != nil {
+	if c.Open, err = e.Runs(ctx, Filter{Open: true}); err != nil {
 		return nil, err
 	}
 	if c.Acts, err = e.history(ctx, p); err != nil {
 		return nil, err
 	}
-	c.Leads, c.Paused, c.Resumed, c.Burst = true, sw.Paused, sw.Resumed[name].At, e.bursts(s, e.list(), c.Now)[name]
+	c.Leads, c.Paused, c.Resumed, c.Burst = true, sw.Holds(p.Name, p.Group), sw.Resumed[name].At, e.bursts(s, e.list(), c.Now)[name]
 	runs, err := e.o.Store.RemedyRuns(ctx, Filter{Policy: name, Incident: id})
 	if err != nil {
 		return nil, err
@@ -151,22 +144,35 @@ func (e *Engine) Get(ctx context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, 
 	return list[0].RemedyRun, nil
 }
 
-// Pause keeps every policy from acting until Resume, on whichever server leads:
-// nothing new starts once it has returned, except a job that is being submitted
-// at that moment. What runs goes on, and is verified. It may be called twice.
-func (e *Engine) Pause(ctx context.Context, actor, reason string) error {
-	err := e.o.Store.PauseRemedy(ctx, Pause{By: actor, At: time.Now(), Reason: strings.TrimSpace(reason)})
-	e.Kick()
-	return err
+// Pause keeps the policies that are meant from acting until Resume, on whichever
+// server leads: nothing new starts once it has returned, except a job that is
+// being submitted at that moment. What runs goes on, and is verified. It may be
+// called twice.
+func (e *Engine) Pause(ctx context.Context, actor string, scope mesh.RemedyScope, reason string) error {
+	return e.throw(ctx, e.o.Store.PauseRemedy, Pause{RemedyScope: scope, By: actor, Reason: reason})
 }
 
-// Resume ends the pause, or, with a policy, closes its breaker and forgives it
+// Resume ends the pause of exactly what is meant: a policy stays paused with its
+// group, or with all. With a policy it also closes its breaker and forgives it
 // its storms.
-func (e *Engine) Resume(ctx context.Context, actor, policy, reason string) error {
-	if policy != "" && e.current().byName[policy] == nil {
-		return noPolicy(policy)
+func (e *Engine) Resume(ctx context.Context, actor string, scope mesh.RemedyScope, reason string) error {
+	return e.throw(ctx, e.o.Store.ResumeRemedy, Pause{RemedyScope: scope, By: actor, Reason: reason})
+}
+
+// throw throws the switch. What is meant must be there: a name that is mistyped
+// pauses nothing, and nobody would notice.
+func (e *Engine) throw(ctx context.Context, put func(context.Context, Pause) error, p Pause) error {
+	s := e.current()
+	switch {
+	case p.Policy != "" && p.Group != "":
+		return mesh.Errorf(mesh.Invalid, "either a policy or a group is meant: %q or %q", p.Policy, p.Group)
+	case p.Policy != "" && s.byName[p.Policy] == nil:
+		return noPolicy(p.Policy)
+	case p.Group != "" && !slices.ContainsFunc(s.policies, func(have *policy) bool { return have.Group == p.Group }):
+		return mesh.Errorf(mesh.NotFound, "no policy has the group %q", p.Group).WithHint("`alps remedy list` shows the policies")
 	}
-	err := e.o.Store.ResumeRemedy(ctx, policy, Pause{By: actor, At: time.Now(), Reason: strings.TrimSpace(reason)})
+	p.At, p.Reason = time.Now(), strings.TrimSpace(p.Reason)
+	err := put(ctx, p)
 	e.Kick()
 	return err
 }

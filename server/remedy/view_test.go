@@ -65,7 +65,7 @@ func TestViews(t *testing.T) {
 		if v := view(); v.Failures != 1 || v.Blocked != "" {
 			t.Errorf("after a failure: %+v", v)
 		}
-		if err := s.e.Pause(s.Context(), "ann", "rack 11"); err != nil {
+		if err := s.e.Pause(s.Context(), "ann", mesh.RemedyScope{}, "rack 11"); err != nil {
 			t.Fatal(err)
 		}
 		list, pause, err := s.e.Policies(s.Context())
@@ -81,7 +81,9 @@ func TestViews(t *testing.T) {
 		}
 		for what, err := range map[string]error{
 			"get":            second(s.e.Get(s.Context(), "nope")),
-			"resume":         s.e.Resume(s.Context(), "ann", "nope", ""),
+			"resume":         s.e.Resume(s.Context(), "ann", mesh.RemedyScope{Policy: "nope"}, ""),
+			"pause policy":   s.e.Pause(s.Context(), "ann", mesh.RemedyScope{Policy: "nope"}, ""),
+			"pause group":    s.e.Pause(s.Context(), "ann", mesh.RemedyScope{Group: "nope"}, ""),
 			"explain policy": second(s.e.Explain(s.Context(), "nope", "i1")),
 			"explain":        second(s.e.Explain(s.Context(), "restart-web", "nope")),
 		} {
@@ -143,7 +145,7 @@ func TestRun(t *testing.T) {
 		if time.Since(began) != 0 {
 			t.Errorf("it took %s", time.Since(began))
 		}
-		if err := s.ResumeRemedy(ctx, "", remedy.Pause{By: "ann"}); err != nil {
+		if err := s.ResumeRemedy(ctx, remedy.Pause{By: "ann"}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)

@@ -17,7 +17,7 @@ func TestWithdrawn(t *testing.T) {
 		reason string
 	}{
 		"paused": {func(s *story) {
-			if err := s.e.Pause(s.Context(), "ann", ""); err != nil {
+			if err := s.e.Pause(s.Context(), "ann", mesh.RemedyScope{}, ""); err != nil {
 				s.Fatal(err)
 			}
 		}, "refused:paused", "paused by ann"},

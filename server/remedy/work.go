@@ -17,12 +17,12 @@ type work struct {
 	term  uint64
 	setup *setup
 
-	reread  time.Time // when the incidents were last read.
-	sw      Switch    // as of this turn.
-	open    *Record
+	reread  time.Time                   // when the incidents were last read.
+	sw      Switch                      // as of this turn.
+	open    []*Record                   // in the order in which they were decided.
 	asked   map[mesh.RemedyRunID]Record // proposals.
 	fresh   mesh.RemedyRunID            // decided in this turn: its job cannot exist yet.
-	trouble error                       // why the open run could not be submitted.
+	trouble map[mesh.RemedyRunID]error  // why open runs could not be submitted.
 	past    map[string][]mesh.RemedyRun // by policy: Case.Acts.
 	words   map[pair]word
 	heard   map[mesh.IncidentID]bool // whose words were read.
@@ -80,14 +80,14 @@ func compare[T cmp.Ordered](a, b T) int { return cmp.Compare(a, b) }
 func (e *Engine) load(ctx context.Context, term uint64, s *setup) (*work, error) {
 	w := &work{
 		e: e, term: term, setup: s, past: make(map[string][]mesh.RemedyRun), words: make(map[pair]word),
-		heard: make(map[mesh.IncidentID]bool), called: make(map[string]time.Time), asked: make(map[mesh.RemedyRunID]Record),
+		trouble: make(map[mesh.RemedyRunID]error), heard: make(map[mesh.IncidentID]bool), called: make(map[string]time.Time), asked: make(map[mesh.RemedyRunID]Record),
 	}
 	open, err := e.o.Store.RemedyRuns(ctx, Filter{Open: true})
 	if err != nil {
 		return nil, err
 	}
-	if len(open) > 0 { // the store keeps a second one out.
-		w.open = &open[0]
+	for _, r := range slices.Backward(open) {
+		w.open = append(w.open, &r)
 	}
 	asked, err := e.o.Store.RemedyRuns(ctx, Filter{Proposed: true})
 	if err != nil {
@@ -148,7 +148,7 @@ func (w *work) turn(ctx context.Context) (err error) {
 		}
 		w.reread = now
 	}
-	if w.open == nil && len(w.tales) == 0 && len(w.asked) == 0 && !w.e.concerns(w.setup) {
+	if len(w.open) == 0 && len(w.tales) == 0 && len(w.asked) == 0 && !w.e.concerns(w.setup) {
 		return nil // most turns: a check changed somewhere.
 	}
 	if w.sw, err = w.e.o.Store.RemedySwitch(ctx); err != nil {
@@ -157,10 +157,24 @@ func (w *work) turn(ctx context.Context) (err error) {
 	if err := w.withdraw(ctx); err != nil {
 		return err
 	}
-	if err := w.advance(ctx); err != nil {
-		return errors.Join(err, w.tell(ctx))
+	err = w.advance(ctx)
+	if !lapsed(err) { // what holds one run up is no reason to leave others alone.
+		err = errors.Join(err, w.decide(ctx))
 	}
-	return errors.Join(w.decide(ctx), w.tell(ctx))
+	return errors.Join(err, w.tell(ctx))
+}
+
+// lapsed reports whether an error, or any that is joined in it, says that what
+// is known does not hold any more.
+func lapsed(err error) bool {
+	if errors.Is(err, errDeposed) || mesh.CodeOf(err) == mesh.Conflict {
+		return true
+	}
+	many, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err)
+	return ok && slices.ContainsFunc(many.Unwrap(), lapsed)
 }
 
 // decide asks for every incident what its policies say.
@@ -197,7 +211,7 @@ func (w *work) decide(ctx context.Context) error {
 // consider returns what a policy decides about an incident; nil when there is
 // nothing new to say.
 func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst int) (*Record, error) {
-	if w.open != nil && w.open.Policy == p.Name && w.open.Incident == i.ID {
+	if slices.ContainsFunc(w.open, func(r *Record) bool { return r.Policy == p.Name && r.Incident == i.ID }) {
 		return nil, nil // it is at it.
 	}
 	if err := w.listen(ctx, i.ID); err != nil {
@@ -211,11 +225,11 @@ func (w *work) consider(ctx context.Context, p *policy, i *mesh.Incident, burst 
 	if said.last.State == mesh.RemedyProposed {
 		return nil, nil // a person is asked.
 	}
-	c.Leads, c.Paused, c.Resumed = true, w.sw.Paused, w.sw.Resumed[p.Name].At
+	c.Leads, c.Paused, c.Resumed = true, w.sw.Holds(p.Name, p.Group), w.sw.Resumed[p.Name].At
 	c.Acts, c.Burst, c.Stormed = w.past[p.Name], burst, said.stormed.After(c.Resumed)
 	c.remember(&said)
-	if w.open != nil {
-		c.Open = &w.open.RemedyRun
+	for _, r := range w.open {
+		c.Open = append(c.Open, r.RemedyRun)
 	}
 	w.e.count(c, p)
 	v := judge(c, order())
@@ -266,7 +280,7 @@ func (e *Engine) newCase(p *policy, i *mesh.Incident, limit mesh.RemedyMode) (*C
 func newRecord(p *policy, c *Case) Record {
 	i := &c.Incident
 	r := Record{RemedyRun: mesh.RemedyRun{
-		ID: mesh.NewJobID(), Policy: p.Name, Incident: i.ID, DC: i.DC, Node: i.Node, Check: i.Check,
+		ID: mesh.NewJobID(), Policy: p.Name, Group: p.Group, Incident: i.ID, DC: i.DC, Node: i.Node, Check: i.Check,
 		Script: p.Script, Decided: c.Now,
 	}, Reopened: i.Reopened, Plan: p.Rungs}
 	if c.Check != nil {
@@ -324,15 +338,26 @@ func (w *work) leads() bool {
 	return ok && term == w.term
 }
 
+// openAt is where a run is among those that are open, or -1.
+func (w *work) openAt(id mesh.RemedyRunID) int {
+	return slices.IndexFunc(w.open, func(r *Record) bool { return r.ID == id })
+}
+
 func (w *work) remember(r Record) {
 	w.hear(r)
 	if delete(w.asked, r.ID); r.State == mesh.RemedyProposed {
 		w.asked[r.ID] = r
 	}
-	if r.State.Open() {
-		w.open = &r
-	} else if w.open != nil && w.open.ID == r.ID {
-		w.open, w.trouble = nil, nil
+	at := w.openAt(r.ID)
+	if at >= 0 {
+		*w.open[at] = r // whoever carries it on looks at it there.
+	}
+	switch open := r.State.Open(); {
+	case open && at < 0:
+		w.open = append(w.open, &r)
+	case !open && at >= 0:
+		w.open = slices.Delete(slices.Clone(w.open), at, at+1) // advance goes through it.
+		delete(w.trouble, r.ID)
 	}
 	p := w.setup.byName[r.Policy]
 	if p == nil {

@@ -52,8 +52,8 @@ const main = [plan("confirm", "hdfs-confirm"), plan("guard", "hdfs-may-leave", n
 const bounds = { target: "role=hadoop", timeout: 300 * sec, verify: 300 * sec, cooldown: 3600 * sec, per_hour: 3, storm: 3, storm_window: 600 * sec, failures: 3, per_day: 24, retry: 300 * sec, max_unavailable: "25%", maintenance: ["Sat 02:00-06:00"], last_hour: 1, failures_in_a_row: 0 };
 
 export const policies = [
-  { name: "hdfs-disk-decommission", rule: "hdfs-disk", mode: "approve", ...bounds, blocked: "mode: it asks a person first", rungs: [{ name: "main", steps: main }], last: runs[0] },
-  { name: "hdfs-disk-ladder", rule: "hdfs-disk", mode: "auto", ...bounds, rungs: [
+  { name: "hdfs-disk-decommission", rule: "hdfs-disk", group: "hdfs", mode: "approve", ...bounds, blocked: "mode: it asks a person first", rungs: [{ name: "main", steps: main }], last: runs[0] },
+  { name: "hdfs-disk-ladder", rule: "hdfs-disk", group: "hdfs", mode: "auto", ...bounds, rungs: [
     { name: "drop-volume", steps: [plan("confirm", "hdfs-confirm"), plan("guard", "hdfs-volume-guard"), plan("step", "hdfs-drop-volume", { undo: "hdfs-add-volume" }), plan("prove", "hdfs-proven", { ...nn, within: 600 * sec })] },
     { name: "maintenance", steps: [plan("guard", "hdfs-may-leave", nn), plan("step", "hdfs-maintenance", { ...nn, undo: "hdfs-recommission" }), plan("prove", "hdfs-proven", { ...nn, within: 3600 * sec })] }] },
 ];

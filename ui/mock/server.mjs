@@ -129,8 +129,13 @@ const routes = [
     publish("remedy", r.state, r.node);
     return r;
   }],
-  ["POST", /^\/v1\/remedy\/pause$/, (_, __, body) => (paused = { by: "admin", at: new Date().toISOString(), reason: body.reason }, publish("remedy", "paused"), undefined)],
-  ["POST", /^\/v1\/remedy\/resume$/, () => (paused = undefined, publish("remedy", "resumed"), undefined)],
+  ["POST", /^\/v1\/remedy\/(pause|resume)$/, ([what], q, body) => {
+    const [policy, group] = [q.get("policy"), q.get("group")];
+    const by = what === "pause" ? { ...(policy && { policy }), ...(group && { group }), by: "admin", at: new Date().toISOString(), reason: body.reason } : undefined;
+    if (!policy && !group) paused = by;
+    else for (const p of data.policies) if (policy ? p.name === policy : p.group === group) p.paused = by;
+    publish("remedy", what);
+  }],
 ];
 
 setInterval(() => (advance(), publish("remedy", "verifying")), 2000).unref();

@@ -73,14 +73,39 @@ export function PolicyPanel() {
 
 // PauseSwitch is the one switch that keeps every policy from acting.
 function PauseSwitch({ list, onDone }: { list: PolicyList; onDone: () => void }) {
+  const paused = list.paused;
+  return (
+    <div class={paused ? "killswitch on" : "killswitch"}>
+      <Icon shape={paused ? "stop" : "run"} tone={paused ? "bad" : "good"} />
+      <div class="grow">
+        <strong>{paused ? t("pause.on") : t("pause.off")}</strong>
+        {paused ? <p>{t("pause.by", { who: paused.by })} · <Ago at={paused.at} />{paused.reason && <> · {paused.reason}</>}</p> : <p class="dim">{t("pause.what")}</p>}
+      </div>
+      {paused
+        ? <Flip resume label={t("pause.resume")} what={t("pause.resume.what")} onDone={onDone} />
+        : <Flip big label={t("pause.all")} what={t("pause.all.what")} onDone={onDone} />}
+    </div>
+  );
+}
+
+interface FlipProps {
+  scope?: { policy?: string; group?: string }; // without one: all policies.
+  resume?: boolean;
+  big?: boolean;
+  label: string;
+  what: string;
+  onDone: () => void;
+}
+
+// Flip is a button that asks why, and pauses or resumes what is in its scope.
+function Flip({ scope, resume, big, label, what, onDone }: FlipProps) {
   const [asking, ask] = useState(false);
   const [reason, setReason] = useState("");
   const [error, setError] = useState<ApiError>();
-  const paused = list.paused;
   const flip = async (e: Event) => {
     e.preventDefault();
     try {
-      await post(`/v1/remedy/${paused ? "resume" : "pause"}`, reason.trim() ? { reason: reason.trim() } : {});
+      await post(url(`/v1/remedy/${resume ? "resume" : "pause"}`, { ...scope }), reason.trim() ? { reason: reason.trim() } : {});
       ask(false);
       setReason("");
       setError(undefined);
@@ -90,28 +115,35 @@ function PauseSwitch({ list, onDone }: { list: PolicyList; onDone: () => void })
     }
   };
   return (
-    <div class={paused ? "killswitch on" : "killswitch"}>
-      <Icon shape={paused ? "stop" : "run"} tone={paused ? "bad" : "good"} />
-      <div class="grow">
-        <strong>{paused ? t("pause.on") : t("pause.off")}</strong>
-        {paused ? <p>{t("pause.by", { who: paused.by })} · <Ago at={paused.at} />{paused.reason && <> · {paused.reason}</>}</p> : <p class="dim">{t("pause.what")}</p>}
-      </div>
-      <button type="button" class={paused ? "primary" : "danger big"} onClick={() => ask(true)}>{paused ? t("pause.resume") : t("pause.all")}</button>
+    <>
+      <button type="button" class={resume ? "primary" : big ? "danger big" : ""} onClick={() => ask(true)}>{label}</button>
       {asking && (
-        <Dialog title={paused ? t("pause.resume") : t("pause.all")} onClose={() => ask(false)}>
+        <Dialog title={label} onClose={() => ask(false)}>
           <form onSubmit={(e) => void flip(e)}>
-            <p>{paused ? t("pause.resume.what") : t("pause.all.what")}</p>
+            <p>{what}</p>
             <label>{t("pause.reason")}<input type="text" maxLength={500} value={reason} autoFocus onInput={(e) => setReason(e.currentTarget.value)} /></label>
             {error && <Fault error={error} />}
             <div class="actions">
-              <button type="submit" class={paused ? "primary" : "danger"} disabled={!paused && !reason.trim()}>{paused ? t("pause.resume") : t("pause.all")}</button>
+              <button type="submit" class={resume ? "primary" : "danger"} disabled={!resume && !reason.trim()}>{label}</button>
               <button type="button" onClick={() => ask(false)}>{t("cancel")}</button>
             </div>
           </form>
         </Dialog>
       )}
-    </div>
+    </>
   );
+}
+
+// PolicySwitch pauses one policy, or ends what has paused it alone or its group.
+function PolicySwitch({ policy: p, onDone }: { policy: Policy; onDone: () => void }) {
+  const by = p.paused;
+  if (by?.group) {
+    return <Flip resume scope={{ group: by.group }} label={t("pause.group.resume", { group: by.group })} what={t("pause.resume.what")} onDone={onDone} />;
+  }
+  if (by?.policy) {
+    return <Flip resume scope={{ policy: p.name }} label={t("pause.policy.resume")} what={t("pause.policy.resume.what")} onDone={onDone} />;
+  }
+  return by ? null : <Flip scope={{ policy: p.name }} label={t("pause.policy")} what={t("pause.policy.what", { policy: p.name })} onDone={onDone} />;
 }
 
 function PolicyCard({ policy: p, onDone }: { policy: Policy; onDone: () => void }) {
@@ -132,7 +164,8 @@ function PolicyCard({ policy: p, onDone }: { policy: Policy; onDone: () => void 
       <div class="cardhead">
         <b class="name">{p.name}</b>
         <span class={`tag mode-${p.mode}`}>{word("mode", p.mode)}</span>
-        <span class="dim">{t("policy.for")} <b>{p.rule}</b>{p.script && <> → <code>{[p.script, ...(p.args ?? [])].join(" ")}</code></>}</span>
+        <span class="dim grow">{t("policy.for")} <b>{p.rule}</b>{p.script && <> → <code>{[p.script, ...(p.args ?? [])].join(" ")}</code></>}</span>
+        <PolicySwitch policy={p} onDone={onDone} />
       </div>
       {bidden && <p class="dim small">{bidden}</p>}
       {p.blocked && !bidden ? <Note tone="warn"><strong>{t("policy.blocked")}</strong><p>{p.blocked}</p>
@@ -141,6 +174,7 @@ function PolicyCard({ policy: p, onDone }: { policy: Policy; onDone: () => void 
       {p.rungs && p.rungs.length > 0 && <Plan rungs={p.rungs} />}
       <dl class="facts tight">
         <div><dt>{t("policy.target")}</dt><dd>{p.target ? <code>{p.target}</code> : t("rules.all")}</dd></div>
+        {p.group && <div><dt>{t("policy.group")}</dt><dd>{p.group}</dd></div>}
         <div><dt>{t("policy.rate")}</dt><dd>{t("policy.rate.of", { n: p.last_hour, max: p.per_hour })}</dd></div>
         <div><dt>{t("policy.cooldown")}</dt><dd>{nanos(p.cooldown)}</dd></div>
         <div><dt>{t("policy.storm")}</dt><dd>{t("policy.storm.of", { n: String(p.storm), span: nanos(p.storm_window) })}</dd></div>

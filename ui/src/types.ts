@@ -398,6 +398,7 @@ export interface Policy {
   args?: string[];
   mode: string;
   target?: string;
+  group?: string;
   timeout: Nanos;
   verify: Nanos;
   cooldown: Nanos;
@@ -410,6 +411,7 @@ export interface Policy {
   max_unavailable?: string;
   maintenance?: string[];
   rungs?: { name: string; steps: PlanStep[] }[];
+  paused?: RemedyPause;
   blocked?: string;
   last_hour: number;
   failures_in_a_row: number;
@@ -418,7 +420,16 @@ export interface Policy {
 
 export interface PolicyList {
   policies: Policy[];
-  paused?: { by: string; at: string; reason?: string };
+  paused?: RemedyPause;
+}
+
+// RemedyPause is of all policies when it names neither a policy nor a group.
+export interface RemedyPause {
+  policy?: string;
+  group?: string;
+  by: string;
+  at: string;
+  reason?: string;
 }
 
 export interface StreamEvent {

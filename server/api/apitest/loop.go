@@ -333,17 +333,31 @@ func (r remedies) Simulate(ctx context.Context, actor, policy string, incident m
 	return out, s.SimulateFault
 }
 
-func (r remedies) Pause(_ context.Context, actor, reason string) error {
-	r.Change(func(s *LoopState) { s.Policies.Paused = &v1.RemedyPause{By: actor, At: AsOf(), Reason: reason} })
+func (r remedies) Pause(_ context.Context, actor string, scope mesh.RemedyScope, reason string) error {
+	r.turn(scope, &v1.RemedyPause{RemedyScope: scope, By: actor, At: AsOf(), Reason: reason})
 	return nil
 }
 
-func (r remedies) Resume(_ context.Context, _, policy, _ string) error {
+// turn pauses the policies that are meant, or, without a pause, ends that.
+func (r remedies) turn(scope mesh.RemedyScope, p *v1.RemedyPause) {
 	r.Change(func(s *LoopState) {
-		s.Resumed = append(s.Resumed, policy)
-		if policy == "" {
-			s.Policies.Paused = nil
+		if scope == (mesh.RemedyScope{}) {
+			s.Policies.Paused = p
+			return
 		}
+		s.Policies.Policies = slices.Clone(s.Policies.Policies)
+		for i := range s.Policies.Policies {
+			if have := &s.Policies.Policies[i]; scope.Covers(have.Name, have.Group) {
+				have.Paused = p
+			}
+		}
+	})
+}
+
+func (r remedies) Resume(_ context.Context, _ string, scope mesh.RemedyScope, _ string) error {
+	r.turn(scope, nil)
+	r.Change(func(s *LoopState) {
+		s.Resumed = append(s.Resumed, scope.String())
 	})
 	return nil
 }

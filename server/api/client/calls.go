@@ -341,14 +341,20 @@ func (c *Client) SimulatePolicy(ctx context.Context, policy, incident string) (v
 	return answer, err
 }
 
-// PauseRemedy keeps every policy from acting.
-func (c *Client) PauseRemedy(ctx context.Context, reason string) error {
-	return c.do(ctx, call{method: http.MethodPost, path: "/v1/remedy/pause", body: v1.PauseRequest{Reason: reason}})
+// PauseRemedy keeps the policies that are meant from acting.
+func (c *Client) PauseRemedy(ctx context.Context, scope mesh.RemedyScope, reason string) error {
+	return c.throw(ctx, "pause", scope, reason)
 }
 
-// ResumeRemedy lets policies act again; with a policy it closes its breaker.
-func (c *Client) ResumeRemedy(ctx context.Context, policy, reason string) error {
+// ResumeRemedy lets the policies that are meant act again; of a policy it also
+// closes the breaker.
+func (c *Client) ResumeRemedy(ctx context.Context, scope mesh.RemedyScope, reason string) error {
+	return c.throw(ctx, "resume", scope, reason)
+}
+
+func (c *Client) throw(ctx context.Context, what string, scope mesh.RemedyScope, reason string) error {
 	return c.do(ctx, call{
-		method: http.MethodPost, path: "/v1/remedy/resume", query: params("policy", policy), body: v1.PauseRequest{Reason: reason},
+		method: http.MethodPost, path: "/v1/remedy/" + what, query: params("policy", scope.Policy, "group", scope.Group),
+		body: v1.PauseRequest{Reason: reason},
 	})
 }

@@ -10,6 +10,7 @@ import (
 type Policy struct {
 	mesh.Policy
 
+	Paused   *RemedyPause    `json:"paused,omitempty" doc:"what keeps it from acting, the widest of several; absent: nothing"`
 	Blocked  string          `json:"blocked,omitempty" doc:"why it would refuse now; absent: it would act"`
 	LastHour int             `json:"last_hour" doc:"actions within the last hour"`
 	InARow   int             `json:"failures_in_a_row" doc:"actions that failed since one succeeded; the breaker opens at failures"`
@@ -19,11 +20,14 @@ type Policy struct {
 // PolicyList is every policy.
 type PolicyList struct {
 	Policies []Policy     `json:"policies" nullable:"false"`
-	Paused   *RemedyPause `json:"paused,omitempty" doc:"absent: not paused"`
+	Paused   *RemedyPause `json:"paused,omitempty" doc:"the pause of all; absent: there is none"`
 }
 
-// RemedyPause is the kill switch of all remediation.
+// RemedyPause is the kill switch of all remediation, or of the policies of its
+// scope.
 type RemedyPause struct {
+	mesh.RemedyScope
+
 	By     string    `json:"by" doc:"name of the token"`
 	At     time.Time `json:"at" doc:"since when"`
 	Reason string    `json:"reason,omitempty"`

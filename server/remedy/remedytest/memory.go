@@ -32,10 +32,10 @@ func (m *Memory) PutRemedyRuns(_ context.Context, term uint64, runs []remedy.Rec
 	for _, r := range runs {
 		at := slices.IndexFunc(next, func(old remedy.Record) bool { return old.ID == r.ID })
 		if r.State.Open() {
-			if m.sw.Paused != nil && (at < 0 || !next[at].State.Open()) {
-				return mesh.Errorf(mesh.Conflict, "remediation is paused")
+			if m.sw.Holds(r.Policy, r.Group) != nil && (at < 0 || !next[at].State.Open()) {
+				return mesh.Errorf(mesh.Conflict, "the policy is paused")
 			}
-			if slices.ContainsFunc(next, func(old remedy.Record) bool { return old.ID != r.ID && old.State.Open() }) {
+			if slices.ContainsFunc(next, func(old remedy.Record) bool { return old.ID != r.ID && old.State.Open() && meet(&old, &r) }) {
 				return mesh.Errorf(mesh.Conflict, "another run is under way")
 			}
 		}
@@ -47,6 +47,11 @@ func (m *Memory) PutRemedyRuns(_ context.Context, term uint64, runs []remedy.Rec
 	}
 	m.runs, m.term = next, term
 	return nil
+}
+
+// meet reports whether two runs may not be under way together.
+func meet(a, b *remedy.Record) bool {
+	return a.Group == b.Group || a.DC == b.DC && a.Node == b.Node
 }
 
 // RemedyRuns implements remedy.Store.
@@ -76,28 +81,34 @@ func fits(r *remedy.Record, f remedy.Filter) bool {
 func (m *Memory) RemedySwitch(context.Context) (remedy.Switch, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return remedy.Switch{Paused: m.sw.Paused, Resumed: maps.Clone(m.sw.Resumed)}, nil
+	return remedy.Switch{Paused: slices.Clone(m.sw.Paused), Resumed: maps.Clone(m.sw.Resumed)}, nil
 }
 
 // PauseRemedy implements remedy.Store.
 func (m *Memory) PauseRemedy(_ context.Context, p remedy.Pause) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.sw.Paused = &p
+	m.unpause(p.RemedyScope)
+	m.sw.Paused = append(m.sw.Paused, p)
+	remedy.SortPauses(m.sw.Paused)
 	return nil
 }
 
+func (m *Memory) unpause(scope mesh.RemedyScope) {
+	m.sw.Paused = slices.DeleteFunc(m.sw.Paused, func(p remedy.Pause) bool { return p.RemedyScope == scope })
+}
+
 // ResumeRemedy implements remedy.Store.
-func (m *Memory) ResumeRemedy(_ context.Context, policy string, p remedy.Pause) error {
+func (m *Memory) ResumeRemedy(_ context.Context, p remedy.Pause) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if policy == "" {
-		m.sw.Paused = nil
+	m.unpause(p.RemedyScope)
+	if p.Policy == "" {
 		return nil
 	}
 	if m.sw.Resumed == nil {
 		m.sw.Resumed = make(map[string]remedy.Pause)
 	}
-	m.sw.Resumed[policy] = p
+	m.sw.Resumed[p.Policy] = p
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"alps/mesh"
 	"alps/server/remedy"
@@ -28,6 +29,7 @@ func TestStore(t *testing.T, open func(*testing.T) remedy.Store) {
 		"runs come back as they were": testRoundTrip,
 		"filters":                     testFilters,
 		"one is open":                 testOneOpen,
+		"one of a group, and a node":  testGroups,
 		"proposals":                   testProposed,
 		"pause and resume":            testSwitch,
 		"a term that is over":         testTerm,
@@ -129,6 +131,27 @@ func testOneOpen(t *testing.T, s remedy.Store) {
 	}
 }
 
+// testGroups says that runs of two groups are open together, unless they are on
+// one node.
+func testGroups(t *testing.T, s remedy.Store) {
+	of := func(id, group, dc, node string) remedy.Record {
+		r := record(id, mesh.RemedyDecided, 0)
+		r.Group, r.DC, r.Node = group, dc, mesh.NodeName(node)
+		return r
+	}
+	a := of("a", "", "dc1", "n1")
+	put(t, s, 1, a, of("b", "hdfs", "dc1", "n2"), of("c", "kafka", "dc2", "n1"))
+	refused(t, s, 1, of("d", "", "dc1", "n3"))
+	refused(t, s, 1, of("d", "hdfs", "dc2", "n3"))
+	refused(t, s, 1, of("d", "web", "dc1", "n1"))
+	refused(t, s, 1, of("d", "web", "dc1", "n4"), of("e", "web", "dc1", "n5"))
+	a.State = mesh.RemedyFailed
+	put(t, s, 1, a, of("d", "web", "dc1", "n1"))
+	if got := ids(list(t, s, remedy.Filter{Open: true})); got != "dcb" {
+		t.Errorf("open: %q, want dcb", got)
+	}
+}
+
 // testProposed says that a proposal keeps nobody out, and that it is open like
 // every other run when somebody has said yes.
 func testProposed(t *testing.T, s remedy.Store) {
@@ -150,7 +173,7 @@ func testProposed(t *testing.T, s remedy.Store) {
 		t.Fatal(err)
 	}
 	refused(t, s, 1, a)
-	if err := s.ResumeRemedy(t.Context(), "", remedy.Pause{By: "ann", At: noon}); err != nil {
+	if err := s.ResumeRemedy(t.Context(), remedy.Pause{By: "ann", At: noon}); err != nil {
 		t.Fatal(err)
 	}
 	put(t, s, 1, a)
@@ -166,10 +189,7 @@ func testSwitch(t *testing.T, s remedy.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got.Resumed) == 0 {
-			got.Resumed = nil
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("switch (-want +got):\n%s", diff)
 		}
 	}
@@ -183,9 +203,9 @@ func testSwitch(t *testing.T, s remedy.Store) {
 	put(t, s, 1, record("a", mesh.RemedyDecided, 0))
 	first, second := remedy.Pause{By: "ann", At: noon, Reason: "rack 11"}, remedy.Pause{By: "bob", At: noon.Add(time.Hour)}
 	do(s.PauseRemedy(t.Context(), first))
-	look(remedy.Switch{Paused: &first})
+	look(remedy.Switch{Paused: []remedy.Pause{first}})
 	do(s.PauseRemedy(t.Context(), second))
-	look(remedy.Switch{Paused: &second})
+	look(remedy.Switch{Paused: []remedy.Pause{second}})
 
 	a := record("a", mesh.RemedyRunning, 0)
 	put(t, s, 1, a) // what runs goes on.
@@ -193,13 +213,30 @@ func testSwitch(t *testing.T, s remedy.Store) {
 	put(t, s, 1, a, record("b", mesh.RemedyRefused, 1))
 	refused(t, s, 1, record("c", mesh.RemedyDecided, 2))
 
-	do(s.ResumeRemedy(t.Context(), "restart-web", first))
-	look(remedy.Switch{Paused: &second, Resumed: map[string]remedy.Pause{"restart-web": first}})
-	do(s.ResumeRemedy(t.Context(), "", second))
-	do(s.ResumeRemedy(t.Context(), "", second))
-	do(s.ResumeRemedy(t.Context(), "restart-web", second))
-	look(remedy.Switch{Resumed: map[string]remedy.Pause{"restart-web": second}})
-	put(t, s, 1, record("c", mesh.RemedyDecided, 2))
+	mine := remedy.Pause{RemedyScope: mesh.RemedyScope{Policy: "restart-web"}, By: "ann", At: noon}
+	theirs := remedy.Pause{RemedyScope: mesh.RemedyScope{Group: "hdfs"}, By: "bob", At: noon}
+	do(s.ResumeRemedy(t.Context(), mine))
+	look(remedy.Switch{Paused: []remedy.Pause{second}, Resumed: map[string]remedy.Pause{"restart-web": mine}})
+	do(s.PauseRemedy(t.Context(), mine))
+	do(s.PauseRemedy(t.Context(), theirs))
+	look(remedy.Switch{Paused: []remedy.Pause{second, theirs, mine}, Resumed: map[string]remedy.Pause{"restart-web": mine}})
+	do(s.ResumeRemedy(t.Context(), second))
+	do(s.ResumeRemedy(t.Context(), second))
+	look(remedy.Switch{Paused: []remedy.Pause{theirs, mine}, Resumed: map[string]remedy.Pause{"restart-web": mine}})
+	refused(t, s, 1, record("c", mesh.RemedyDecided, 2))
+
+	d := record("d", mesh.RemedyDecided, 2)
+	d.Policy, d.Group = "drain", "hdfs"
+	refused(t, s, 1, d)
+	do(s.ResumeRemedy(t.Context(), theirs))
+	put(t, s, 1, d)
+	later := mine
+	later.At = noon.Add(time.Minute)
+	do(s.ResumeRemedy(t.Context(), later))
+	look(remedy.Switch{Resumed: map[string]remedy.Pause{"restart-web": later}})
+	c := record("c", mesh.RemedyDecided, 2)
+	c.Node = "web2"
+	put(t, s, 1, c)
 }
 
 func testTerm(t *testing.T, s remedy.Store) {

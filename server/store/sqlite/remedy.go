@@ -31,16 +31,16 @@ func putRemedyRun(ctx context.Context, tx *sql.Tx, r *remedy.Record) error {
 	}
 	phase := phaseOf(r.State)
 	if phase == phaseOpen {
-		if err := mayOpen(ctx, tx, r.ID); err != nil {
+		if err := mayOpen(ctx, tx, r); err != nil {
 			return err
 		}
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO remedy_runs (id, policy, incident, guard, acts, open, told, decided, doc)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+	_, err = tx.ExecContext(ctx, `INSERT INTO remedy_runs (id, policy, lane, place, incident, guard, acts, open, told, decided, doc)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET guard = excluded.guard, acts = excluded.acts, open = excluded.open, told = excluded.told, doc = excluded.doc`,
-		string(r.ID), r.Policy, string(r.Incident), r.Guard, r.State.Acts(), phase, r.Told, millis(r.Decided), docs[0])
+		string(r.ID), r.Policy, r.Group, r.DC+"/"+string(r.Node), string(r.Incident), r.Guard, r.State.Acts(), phase, r.Told, millis(r.Decided), docs[0])
 	if taken(err) {
-		return mesh.Errorf(mesh.Conflict, "another run is under way: one at a time")
+		return mesh.Errorf(mesh.Conflict, "another run of its group, or on its node, is under way: one at a time")
 	}
 	return err
 }
@@ -48,7 +48,7 @@ func putRemedyRun(ctx context.Context, tx *sql.Tx, r *remedy.Record) error {
 // What the column open says.
 const (
 	phaseEnded    = 0
-	phaseOpen     = 1 // at most one row.
+	phaseOpen     = 1 // at most one row of a group, and of a node.
 	phaseProposed = 2
 )
 
@@ -62,12 +62,13 @@ func phaseOf(s mesh.RemedyState) int {
 	return phaseEnded
 }
 
-// mayOpen refuses a run that is not under way yet while remediation is paused.
-func mayOpen(ctx context.Context, tx *sql.Tx, id mesh.RemedyRunID) error {
+// mayOpen refuses a run that is not under way yet while it is paused.
+func mayOpen(ctx context.Context, tx *sql.Tx, r *remedy.Record) error {
 	var paused, known bool
-	err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM remedy_pause), EXISTS (SELECT 1 FROM remedy_runs WHERE id = ? AND open = 1)", string(id)).Scan(&paused, &known)
+	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM remedy_pauses WHERE policy = '' AND lane = '' OR policy = ? OR policy = '' AND lane = ?),
+		EXISTS (SELECT 1 FROM remedy_runs WHERE id = ? AND open = 1)`, r.Policy, r.Group, string(r.ID)).Scan(&paused, &known)
 	if err == nil && paused && !known {
-		return mesh.Errorf(mesh.Conflict, "remediation is paused")
+		return mesh.Errorf(mesh.Conflict, "the policy is paused")
 	}
 	return err
 }
@@ -122,13 +123,11 @@ func document[T any](r scanner) (T, error) {
 // RemedySwitch implements remedy.Store.
 func (db *DB) RemedySwitch(ctx context.Context) (remedy.Switch, error) {
 	sw := remedy.Switch{Resumed: make(map[string]remedy.Pause)}
-	paused, err := query(ctx, db, document[remedy.Pause], "SELECT doc FROM remedy_pause")
-	if len(paused) > 0 {
-		sw.Paused = &paused[0]
-	}
-	if err != nil {
+	var err error
+	if sw.Paused, err = query(ctx, db, document[remedy.Pause], "SELECT doc FROM remedy_pauses"); err != nil {
 		return sw, db.failure("read what is paused", err)
 	}
+	remedy.SortPauses(sw.Paused)
 	type row struct {
 		policy string
 		doc    []byte
@@ -153,23 +152,23 @@ func (db *DB) PauseRemedy(ctx context.Context, p remedy.Pause) error {
 		return err
 	}
 	return db.write(ctx, "pause remediation", func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO remedy_pause (id, doc) VALUES (1, ?)", docs[0])
+		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO remedy_pauses (policy, lane, doc) VALUES (?, ?, ?)", p.Policy, p.Group, docs[0])
 		return err
 	})
 }
 
 // ResumeRemedy implements remedy.Store.
-func (db *DB) ResumeRemedy(ctx context.Context, policy string, p remedy.Pause) error {
+func (db *DB) ResumeRemedy(ctx context.Context, p remedy.Pause) error {
 	docs, err := documents(p)
 	if err != nil {
 		return err
 	}
 	return db.write(ctx, "resume remediation", func(ctx context.Context, tx *sql.Tx) error {
-		if policy == "" {
-			_, err := tx.ExecContext(ctx, "DELETE FROM remedy_pause")
+		_, err := tx.ExecContext(ctx, "DELETE FROM remedy_pauses WHERE policy = ? AND lane = ?", p.Policy, p.Group)
+		if err != nil || p.Policy == "" {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO remedy_resumed (policy, doc) VALUES (?, ?)", policy, docs[0])
+		_, err = tx.ExecContext(ctx, "INSERT OR REPLACE INTO remedy_resumed (policy, doc) VALUES (?, ?)", p.Policy, docs[0])
 		return err
 	})
 }

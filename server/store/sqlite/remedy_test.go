@@ -34,7 +34,7 @@ func TestRemedySurvives(t *testing.T) {
 		t.Errorf("open runs %+v, %v, want a", runs, err)
 	}
 	sw, err := again.RemedySwitch(ctx)
-	if err != nil || sw.Paused == nil || sw.Paused.Reason != "rack 11" {
+	if err != nil || sw.All() == nil || sw.All().Reason != "rack 11" {
 		t.Errorf("switch %+v, %v, want a pause", sw, err)
 	}
 }

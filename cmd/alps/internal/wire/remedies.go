@@ -19,12 +19,17 @@ func (r remedies) Policies(ctx context.Context) (v1.PolicyList, error) {
 	}
 	out := v1.PolicyList{Policies: make([]v1.Policy, len(views))}
 	for i, v := range views {
-		out.Policies[i] = v1.Policy{Policy: v.Policy, Blocked: v.Blocked, LastHour: v.LastHour, InARow: v.Failures, Last: v.Last}
+		out.Policies[i] = v1.Policy{Policy: v.Policy, Paused: paused(v.Paused), Blocked: v.Blocked, LastHour: v.LastHour, InARow: v.Failures, Last: v.Last}
 	}
-	if pause != nil {
-		out.Paused = &v1.RemedyPause{By: pause.By, At: pause.At, Reason: pause.Reason}
-	}
+	out.Paused = paused(pause)
 	return out, nil
+}
+
+func paused(p *remedy.Pause) *v1.RemedyPause {
+	if p == nil {
+		return nil
+	}
+	return &v1.RemedyPause{RemedyScope: p.RemedyScope, By: p.By, At: p.At, Reason: p.Reason}
 }
 
 func (r remedies) Runs(ctx context.Context, f v1.RemedyRunFilter) ([]mesh.RemedyRun, error) {
@@ -59,12 +64,12 @@ func (r remedies) Simulate(ctx context.Context, _, policy string, incident mesh.
 	return out, nil
 }
 
-func (r remedies) Pause(ctx context.Context, actor, reason string) error {
-	return r.e.Pause(ctx, actor, reason)
+func (r remedies) Pause(ctx context.Context, actor string, scope mesh.RemedyScope, reason string) error {
+	return r.e.Pause(ctx, actor, scope, reason)
 }
 
-func (r remedies) Resume(ctx context.Context, actor, policy, reason string) error {
-	return r.e.Resume(ctx, actor, policy, reason)
+func (r remedies) Resume(ctx context.Context, actor string, scope mesh.RemedyScope, reason string) error {
+	return r.e.Resume(ctx, actor, scope, reason)
 }
 
 // everyNode is the scope of what the server does by itself.
