@@ -53,8 +53,9 @@ dfsadmin) main=org.apache.hadoop.hdfs.tools.DFSAdmin ;;
 haadmin) main=org.apache.hadoop.hdfs.tools.DFSHAAdmin ;;
 fsck) main=org.apache.hadoop.hdfs.tools.DFSck ;;
 getconf) main=org.apache.hadoop.hdfs.tools.GetConf ;;
+ec) main=org.apache.hadoop.hdfs.tools.ECAdmin ;;
 *)
-	echo "usage: hdfs [--config DIR] dfs|dfsadmin|haadmin|fsck|getconf ARGUMENT..." >&2
+	echo "usage: hdfs [--config DIR] dfs|dfsadmin|haadmin|fsck|getconf|ec ARGUMENT..." >&2
 	exit 1
 	;;
 esac

@@ -114,12 +114,39 @@ func (r *rig) breakDisk(n *cluster.Node, at int) {
 	r.t.Cleanup(func() { _ = mend() })
 }
 
+// code puts a file that is erasure-coded over three DataNodes. None may leave
+// while a wider policy is enabled, as nobody can say which one the file has.
+func (r *rig) code(nn, dn *cluster.Node) (same func()) {
+	r.t.Helper()
+	run := func(args ...string) {
+		r.t.Helper()
+		if _, err := r.HDFS(r.t.Context(), args...); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	const narrow, wide = "XOR-2-1-1024k", "RS-6-3-1024k"
+	run("dfs", "-mkdir", "/coded")
+	run("ec", "-enablePolicy", "-policy", narrow)
+	run("ec", "-setPolicy", "-path", "/coded", "-policy", narrow)
+	same = r.put("/coded/file", 3, 3)
+	who := map[string]string{"datanode": dn.Key()}
+	if got := r.ask(nn, "may-leave", who); got.Verdict != mesh.VerdictNo || !strings.Contains(got.Reason, wide+" needs 9") {
+		r.t.Errorf("%s is enabled on four: %s: %s", wide, got.Verdict, got.Reason)
+	}
+	run("ec", "-disablePolicy", "-policy", wide)
+	if got := r.ask(nn, "may-leave", who); got.Verdict != mesh.VerdictOK || got.Evidence["erasure_coding"] != narrow {
+		r.t.Errorf("%s alone is enabled on four: %s: %s: %v", narrow, got.Verdict, got.Reason, got.Evidence)
+	}
+	return same
+}
+
 // TestDisk is the whole way of one disk that is read-only and idle: nobody but
 // the probe notices, a write confirms it, and the DataNode leaves.
 func TestDisk(t *testing.T) {
 	r := start(t, cluster.Options{})
 	nn, dn := r.NameNodes()[0], r.DataNodes()[1]
 	same := r.put("/file", 60, 3)
+	coded := r.code(nn, dn)
 
 	for _, name := range []string{"volumes", "datanode"} {
 		r.probe(dn, name, mesh.HealthPassing)
@@ -170,6 +197,7 @@ func TestDisk(t *testing.T) {
 	proven := r.until(nn, "proven", facts, mesh.VerdictOK)
 	t.Logf("proven after %s: %v", time.Since(began).Round(time.Millisecond), proven.Evidence)
 	same()
+	coded()
 	for _, other := range r.DataNodes() {
 		if other != dn {
 			got := r.ask(nn, "may-leave", map[string]string{"datanode": other.Key()})

@@ -191,30 +191,37 @@ func TestMayLeave(t *testing.T) {
 			w.node(key, map[string]any{"lastContact": 60})
 			w.both(func(s *jmxtest.Server) { s.Set("FSNamesystemState", "NumStaleDataNodes", 1) })
 		}, ok, ""},
-		"a few lack copies":       {func(w *world) { w.nn.Set("FSNamesystemState", "UnderReplicatedBlocks", 1000) }, ok, ""},
-		"as many copies as nodes": {func(w *world) { w.node("dn4:29864", nil) }, no, "2 DataNodes would stay in service, and a block has 3 copies"},
-		"one has left already":    {func(w *world) { w.node("dn4:29864", map[string]any{"adminState": "Decommissioned"}) }, no, "2 DataNodes would stay"},
-		"safe mode":               {func(w *world) { w.nn.Set("NameNodeInfo", "Safemode", "on") }, no, "safe mode"},
-		"an upgrade":              {func(w *world) { w.nn.Set("NameNodeInfo", "UpgradeFinalized", false) }, no, "an upgrade"},
-		"a rolling upgrade":       {func(w *world) { w.nn.Set("NameNodeInfo", "RollingUpgradeStatus", map[string]any{"x": 1}) }, no, "an upgrade"},
-		"blocks are missing":      {func(w *world) { w.nn.Set("NameNodeInfo", "NumberOfMissingBlocks", 3) }, no, "loss: 3 blocks are missing"},
-		"of one copy":             {func(w *world) { w.nn.Set("NameNodeInfo", "NumberOfMissingBlocksWithReplicationFactorOne", 2) }, no, "do not wipe the disk"},
-		"others are stale":        {func(w *world) { w.nn.Set("FSNamesystemState", "NumStaleDataNodes", 1) }, wait, "1 other DataNodes are stale"},
-		"many lack copies":        {func(w *world) { w.nn.Set("FSNamesystemState", "UnderReplicatedBlocks", 1001) }, wait, "1001 blocks lack copies"},
-		"copies are under way":    {func(w *world) { w.nn.Set("FSNamesystemState", "PendingReplicationBlocks", 1001) }, wait, "1001 blocks lack copies"},
-		"the standby is away":     {func(w *world) { w.nn2.Close() }, wait, "nn2: ask"},
-		"the active is away":      {func(w *world) { w.nn.Close() }, wait, "nn1: ask"},
-		"nobody leads":            {func(w *world) { w.nn.Set("NameNodeStatus", "State", "standby") }, no, "there is none"},
-		"both lead":               {func(w *world) { w.nn2.Set("NameNodeStatus", "State", "active") }, no, "more than one"},
-		"half-written JMX":        {func(w *world) { w.nn.Set("NameNodeInfo", "LiveNodes", `{"dn1`) }, wait, "LiveNodes"},
-		"a router":                {func(w *world) { w.node("dn4:29864", map[string]any{"numBlocks": -1}) }, wait, "it is a router"},
-		"nobody knows it":         {func(w *world) { w.node(key, nil) }, no, "knows no DataNode dn1"},
-		"the standby does not":    {func(w *world) { w.nn2.Patch("LiveNodes", key, nil) }, wait, "nn2 does not know"},
-		"one leaves already":      {func(w *world) { many(w, 2); w.node("nA:1", map[string]any{"adminState": "Decommission In Progress"}) }, no, "nA:1 is one of them already"},
-		"one is being maintained": {func(w *world) { many(w, 2); w.node("nA:1", map[string]any{"adminState": "In Maintenance"}) }, no, "2 of 6 DataNodes would be away"},
-		"one is dead":             {func(w *world) { many(w, 2); w.die("nA:1", "In Service") }, no, "2 of 6 DataNodes would be away"},
-		"one was sent away":       {func(w *world) { many(w, 2); w.die("nA:1", "Decommissioned") }, ok, ""},
-		"a share of many":         {func(w *world) { many(w, 26); w.die("nA:1", "In Service") }, ok, ""},
+		"a few lack copies":        {func(w *world) { w.nn.Set("FSNamesystemState", "UnderReplicatedBlocks", 1000) }, ok, ""},
+		"as many copies as nodes":  {func(w *world) { w.node("dn4:29864", nil) }, no, "2 DataNodes would stay in service, and a block has 3 copies"},
+		"fewer than a cluster has": {func(w *world) { w.set("dfs.replication", "1"); w.node("dn4:29864", nil) }, no, "2 DataNodes would stay in service, and a cluster of HDFS has at least 3"},
+		"two copies on three":      {func(w *world) { w.set("dfs.replication", "2") }, ok, ""},
+		"coded wider than it is":   {func(w *world) { w.coded(1, "RS-6-3-1024k") }, no, "3 DataNodes would stay in service, and the erasure coding policy RS-6-3-1024k needs 9"},
+		"coded as wide as it is":   {func(w *world) { w.coded(1, "XOR-2-1-1024k") }, ok, ""},
+		"coded nobody knows how":   {func(w *world) { w.coded(2, "of-my-own") }, no, "2 groups of blocks are erasure-coded, and nobody can say how wide"},
+		"nothing is coded":         {func(w *world) { w.coded(0, "of-my-own") }, ok, ""},
+		"it does not say so":       {func(w *world) { w.nn.Set("ECBlockGroupsState", "TotalECBlockGroups", nil) }, wait, "does not count"},
+		"one has left already":     {func(w *world) { w.node("dn4:29864", map[string]any{"adminState": "Decommissioned"}) }, no, "2 DataNodes would stay"},
+		"safe mode":                {func(w *world) { w.nn.Set("NameNodeInfo", "Safemode", "on") }, no, "safe mode"},
+		"an upgrade":               {func(w *world) { w.nn.Set("NameNodeInfo", "UpgradeFinalized", false) }, no, "an upgrade"},
+		"a rolling upgrade":        {func(w *world) { w.nn.Set("NameNodeInfo", "RollingUpgradeStatus", map[string]any{"x": 1}) }, no, "an upgrade"},
+		"blocks are missing":       {func(w *world) { w.nn.Set("NameNodeInfo", "NumberOfMissingBlocks", 3) }, no, "loss: 3 blocks are missing"},
+		"of one copy":              {func(w *world) { w.nn.Set("NameNodeInfo", "NumberOfMissingBlocksWithReplicationFactorOne", 2) }, no, "do not wipe the disk"},
+		"others are stale":         {func(w *world) { w.nn.Set("FSNamesystemState", "NumStaleDataNodes", 1) }, wait, "1 other DataNodes are stale"},
+		"many lack copies":         {func(w *world) { w.nn.Set("FSNamesystemState", "UnderReplicatedBlocks", 1001) }, wait, "1001 blocks lack copies"},
+		"copies are under way":     {func(w *world) { w.nn.Set("FSNamesystemState", "PendingReplicationBlocks", 1001) }, wait, "1001 blocks lack copies"},
+		"the standby is away":      {func(w *world) { w.nn2.Close() }, wait, "nn2: ask"},
+		"the active is away":       {func(w *world) { w.nn.Close() }, wait, "nn1: ask"},
+		"nobody leads":             {func(w *world) { w.nn.Set("NameNodeStatus", "State", "standby") }, no, "there is none"},
+		"both lead":                {func(w *world) { w.nn2.Set("NameNodeStatus", "State", "active") }, no, "more than one"},
+		"half-written JMX":         {func(w *world) { w.nn.Set("NameNodeInfo", "LiveNodes", `{"dn1`) }, wait, "LiveNodes"},
+		"a router":                 {func(w *world) { w.node("dn4:29864", map[string]any{"numBlocks": -1}) }, wait, "it is a router"},
+		"nobody knows it":          {func(w *world) { w.node(key, nil) }, no, "knows no DataNode dn1"},
+		"the standby does not":     {func(w *world) { w.nn2.Patch("LiveNodes", key, nil) }, wait, "nn2 does not know"},
+		"one leaves already":       {func(w *world) { many(w, 2); w.node("nA:1", map[string]any{"adminState": "Decommission In Progress"}) }, no, "nA:1 is one of them already"},
+		"one is being maintained":  {func(w *world) { many(w, 2); w.node("nA:1", map[string]any{"adminState": "In Maintenance"}) }, no, "2 of 6 DataNodes would be away"},
+		"one is dead":              {func(w *world) { many(w, 2); w.die("nA:1", "In Service") }, no, "2 of 6 DataNodes would be away"},
+		"one was sent away":        {func(w *world) { many(w, 2); w.die("nA:1", "Decommissioned") }, ok, ""},
+		"a share of many":          {func(w *world) { many(w, 26); w.die("nA:1", "In Service") }, ok, ""},
 		"two on one rack": {func(w *world) {
 			many(w, 26)
 			w.die("nA:1", "In Service")
@@ -243,6 +250,12 @@ func TestMayLeave(t *testing.T) {
 			t.Errorf("there is no evidence %q", name)
 		}
 	}
+}
+
+// coded makes the active NameNode count groups of erasure-coded blocks.
+func (w *world) coded(groups int, policies string) {
+	w.nn.Set("ECBlockGroupsState", "TotalECBlockGroups", groups)
+	w.nn.Set("ECBlockGroupsState", "EnabledEcPolicies", policies)
 }
 
 // leaving makes both NameNodes show the DataNode so.

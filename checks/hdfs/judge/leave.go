@@ -2,10 +2,12 @@ package judge
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"alps/checks"
 	"alps/checks/hdfs/jmx"
+	"alps/checks/hdfs/site"
 	"alps/mesh"
 )
 
@@ -39,9 +41,9 @@ func (j *judge) mayLeave(ctx context.Context, a checks.Args) mesh.Answer {
 	if no != nil {
 		return *no
 	}
-	copies, err := s.Replication()
-	if err != nil {
-		return with(checks.Refuse("%v", err), e)
+	floor, no := j.floor(ctx, s, active, e)
+	if no != nil {
+		return with(*no, e)
 	}
 	for _, v := range survey {
 		if state, _ := v.Info.AdminState(key); state == "" {
@@ -58,7 +60,7 @@ func (j *judge) mayLeave(ctx context.Context, a checks.Args) mesh.Answer {
 	if no := calm(active, key, e); no != nil {
 		return with(*no, e)
 	}
-	if no := room(active.Info, key, copies, e); no != nil {
+	if no := room(active.Info, key, floor, e); no != nil {
 		return with(*no, e)
 	}
 	if no := blast(active.Info, key, e); no != nil {
@@ -115,9 +117,55 @@ func calm(v *jmx.View, key string, e evidence) *mesh.Answer {
 	return &no
 }
 
+// leastStay is how many DataNodes stay in service in any case: with two, the next
+// disk that breaks leaves a block on one.
+const leastStay = 3
+
+// floor is how many DataNodes must stay in service so that each block finds its
+// place, and why. The answer is what to say when nobody can tell.
+func (j *judge) floor(ctx context.Context, s *site.Site, active *jmx.View, e evidence) (floor, *mesh.Answer) {
+	copies, err := s.Replication()
+	if err != nil {
+		no := checks.Refuse("%v", err)
+		return floor{}, &no
+	}
+	ec, err := j.JMX.ErasureCoding(ctx, active.NameNode.HTTP)
+	if err != nil {
+		wait := checks.Wait("%v", err)
+		return floor{}, &wait
+	}
+	e.number("replication", int64(copies))
+	e.number("erasure_coded_groups", ec.Groups)
+	out := floor{leastStay, "a cluster of HDFS has at least " + strconv.Itoa(leastStay), copies}
+	if copies >= leastStay {
+		out.stay, out.why = copies, fmt.Sprintf("a block has %d copies", copies)
+	}
+	if ec.Groups == 0 {
+		return out, nil
+	}
+	width, policy := ec.Width()
+	e["erasure_coding"] = ec.Enabled
+	switch {
+	case width == 0:
+		no := checks.Refuse("%d groups of blocks are erasure-coded, and nobody can say how wide: the enabled policies are %q", ec.Groups, ec.Enabled)
+		return out, &no
+	case width > out.stay:
+		// Which policies files have is not told: one that none has can be disabled.
+		out.stay, out.why = width, fmt.Sprintf("the erasure coding policy %s needs %d (`hdfs ec -disablePolicy` if no file has it)", policy, width)
+	}
+	return out, nil
+}
+
+// floor is a number of DataNodes, with what it is for.
+type floor struct {
+	stay   int
+	why    string
+	copies int // of a block, unless its file wants others.
+}
+
 // room says whether those that stay can hold the copies: enough of them, with
 // space, on racks enough.
-func room(i *jmx.NameNodeInfo, key string, copies int, e evidence) *mesh.Answer {
+func room(i *jmx.NameNodeInfo, key string, least floor, e evidence) *mesh.Answer {
 	var stay, free int64
 	racks, racksBefore := make(map[string]bool), make(map[string]bool)
 	for k, n := range i.Live {
@@ -133,17 +181,17 @@ func room(i *jmx.NameNodeInfo, key string, copies int, e evidence) *mesh.Answer 
 	}
 	used := i.Live[key].Used
 	e.number("stay_in_service", stay)
-	e.number("replication", int64(copies))
+	e.number("stay_needed", int64(least.stay))
 	e.number("used_here", used)
 	e.number("free_elsewhere", free)
 	e.number("racks_after", int64(len(racks)))
 	var no mesh.Answer
 	switch {
-	case stay < int64(copies):
-		no = checks.Refuse("%d DataNodes would stay in service, and a block has %d copies: there is no place for them", stay, copies)
+	case stay < int64(least.stay):
+		no = checks.Refuse("%d DataNodes would stay in service, and %s", stay, least.why)
 	case float64(used) > float64(free)*maxFill/100:
 		no = checks.Refuse("%d bytes would have to be copied, more than %d%% of the %d bytes that are free on the others", used, maxFill, free)
-	case len(racksBefore) > 1 && len(racks) < 2 && copies > 1:
+	case len(racksBefore) > 1 && len(racks) < 2 && least.copies > 1:
 		no = checks.Refuse("all that stay are on one rack, and copies must be on two")
 	default:
 		return nil
