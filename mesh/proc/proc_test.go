@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"alps/mesh"
+	"alps/mesh/procfs"
 )
 
 // helperEnv makes the test binary play one of the processes under test.
@@ -132,8 +133,8 @@ func isUp(p *Process) func() bool {
 }
 
 func running(pid int) bool {
-	st, err := readStat(pid)
-	return err == nil && !st.ended()
+	p, err := procfs.Read(pid)
+	return err == nil && !p.Ended()
 }
 
 func TestStopEndsChildrenAndRemovesRecord(t *testing.T) {
@@ -376,51 +377,6 @@ func TestSweepOfADamagedRecord(t *testing.T) {
 	if _, err := Sweep(path, time.Second); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("Sweep = %v, want an error that names the file", err)
 	}
-}
-
-func TestParseStat(t *testing.T) {
-	tail := strings.Repeat(" 0", 18)
-	cases := []struct {
-		name, line string
-		want       stat
-		bad        bool
-	}{
-		{name: "plain", line: "12 (web) S" + tail + " 4711 0", want: stat{'S', 4711}},
-		{name: "parentheses and spaces in the name", line: "12 (a) Z) (b) R" + tail + " 9", want: stat{'R', 9}},
-		{name: "zombie", line: "12 (web) Z" + tail + " 1", want: stat{'Z', 1}},
-		{name: "empty", bad: true},
-		{name: "short", line: "12 (web) S 1 2", bad: true},
-		{name: "no number", line: "12 (web) S" + tail + " x", bad: true},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := parseStat(c.line)
-			if (err != nil) != c.bad {
-				t.Fatalf("error = %v, want an error: %v", err, c.bad)
-			}
-			if got != c.want {
-				t.Errorf("got %+v, want %+v", got, c.want)
-			}
-		})
-	}
-	if st, err := readStat(os.Getpid()); err != nil || st.start == 0 || st.ended() {
-		t.Errorf("our own state = %+v, %v", st, err)
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add("12 (web) S" + strings.Repeat(" 0", 18) + " 4711 0")
-	f.Add("12 (a) b) S 1")
-	f.Add(")")
-	f.Fuzz(func(t *testing.T, line string) {
-		st, err := parseStat(line)
-		if err != nil && st != (stat{}) {
-			t.Errorf("parseStat(%q) = %+v with error %v, want the zero value", line, st, err)
-		}
-		if err == nil && st.state == 0 {
-			t.Errorf("parseStat(%q) has no state and no error", line)
-		}
-	})
 }
 
 func TestTail(t *testing.T) {
