@@ -25,10 +25,11 @@ func TestCommand(t *testing.T) {
 			Program{
 				Java: "/j", Jars: "/lib", Main: "M", Args: []string{"-x", "1"}, Heap: 64, Hosts: "/h",
 				Classpath: []string{"/a", "/b"}, Properties: map[string]string{"z": "1", "a": "2 3"},
+				Opens: []string{"java.base/java.lang"},
 			},
 			[]string{
 				"-Xmx64m", "-Djdk.net.hosts.file=/h", "-Dsun.net.inetaddr.ttl=1", "-Dsun.net.inetaddr.negative.ttl=0",
-				"-Da=2 3", "-Dz=1", "-cp", "/a:/b:/lib/*", "M", "-x", "1",
+				"--add-opens=java.base/java.lang=ALL-UNNAMED", "-Da=2 3", "-Dz=1", "-cp", "/a:/b:/lib/*", "M", "-x", "1",
 			},
 		},
 	} {

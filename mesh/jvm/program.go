@@ -23,6 +23,9 @@ type Program struct {
 	// the configuration.
 	Classpath  []string
 	Properties map[string]string
+	// Opens are packages of Java itself that the program reaches into, as
+	// java.base/java.lang.
+	Opens []string
 	// Hosts is a file in the manner of /etc/hosts that the program takes its
 	// names from, and nothing else: it must name the machine itself too. Empty
 	// means that names come from where they always do.
@@ -49,6 +52,9 @@ func (p Program) Command() []string {
 	if p.Hosts != "" {
 		// A name that was missing must be found as soon as it is written.
 		words = append(words, "-Djdk.net.hosts.file="+p.Hosts, "-Dsun.net.inetaddr.ttl=1", "-Dsun.net.inetaddr.negative.ttl=0")
+	}
+	for _, name := range p.Opens {
+		words = append(words, "--add-opens="+name+"=ALL-UNNAMED")
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.Properties)) {
 		words = append(words, "-D"+key+"="+p.Properties[key])

@@ -72,6 +72,9 @@ func (n *Node) program(main string, args ...string) jvm.Program {
 		Classpath: []string{n.ConfDir}, Hosts: n.c.path("hosts"), Netns: n.Netns,
 		Properties: map[string]string{"hadoop.root.logger": "INFO,console", "hadoop.log.dir": n.Dir()},
 		Env:        []string{"HADOOP_CONF_DIR=" + n.ConfDir},
+		// As Hadoop's own scripts do: without it a NameNode answers every WebHDFS
+		// with 500.
+		Opens: []string{"java.base/java.lang"},
 	}
 }
 
