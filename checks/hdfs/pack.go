@@ -9,6 +9,7 @@ import (
 	"alps/checks/hdfs/jmx"
 	"alps/checks/hdfs/judge"
 	"alps/checks/hdfs/volume"
+	"alps/checks/hdfs/webhdfs"
 )
 
 //go:embed pack.hcl
@@ -55,6 +56,6 @@ func New(o Options) (checks.Pack, error) {
 	out.AppliesTo = func(ctx context.Context, probe string) (bool, error) {
 		return p.applies(ctx, strings.TrimPrefix(probe, "hdfs."))
 	}
-	out.Judges = judge.All(judge.Options{Conf: o.Conf, JMX: p.jmx, Volumes: v})
+	out.Judges = judge.All(judge.Options{Conf: o.Conf, JMX: p.jmx, WebHDFS: webhdfs.New(webhdfs.Options{}), Volumes: v})
 	return out, err
 }

@@ -190,27 +190,34 @@ func decode(body []byte) ([]json.RawMessage, error) {
 	return *answer.Beans, nil
 }
 
-// explain makes an Error of whatever the network says. Its texts have no port
-// of ours and no time in them, which would be others each time.
+// explain makes an Error of whatever the network says.
 func (c *Client) explain(ctx context.Context, addr string, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
+	kind, text := Reason(ctx, err)
+	return &Error{kind, addr, text}
+}
+
+// Reason says why the network has brought no answer, for everybody who asks by
+// HTTP. Its texts have no port of ours and no time in them, which would be
+// others each time.
+func Reason(ctx context.Context, err error) (Kind, string) {
 	if timeout, ok := errors.AsType[net.Error](err); ctx.Err() != nil || ok && timeout.Timeout() {
-		return &Error{Slow, addr, "it did not answer in time"}
+		return Slow, "it did not answer in time"
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return &Error{NoAnswer, addr, "its name is not known"}
+		return NoAnswer, "its name is not known"
 	}
 	for _, errno := range []syscall.Errno{syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH} {
 		if errors.Is(err, errno) {
-			return &Error{NoAnswer, addr, errno.Error()}
+			return NoAnswer, errno.Error()
 		}
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return &Error{Garbled, addr, "its answer ends in the middle"}
+		return Garbled, "its answer ends in the middle"
 	}
-	return &Error{NoAnswer, addr, "the connection failed"}
+	return NoAnswer, "the connection failed"
 }
 
 // Unwrap makes an Error one that users know the code of.

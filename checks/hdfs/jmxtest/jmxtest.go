@@ -47,6 +47,8 @@ type Server struct {
 	beans []map[string]any
 	asked int
 	how   http.HandlerFunc
+	below string
+	other http.HandlerFunc
 }
 
 // New starts a Server that says what was recorded under a name. It ends with the
@@ -167,6 +169,13 @@ func (s *Server) Answer(h http.HandlerFunc) {
 	s.how = h
 }
 
+// Serve has h answer what is asked below a path that begins so.
+func (s *Server) Serve(path string, h http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.below, s.other = path, h
+}
+
 // Hang makes s take connections and say nothing, until who asks gives up.
 func (s *Server) Hang() {
 	s.Answer(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
@@ -174,6 +183,10 @@ func (s *Server) Hang() {
 
 // Close makes s refuse connections.
 func (s *Server) Close() { s.http.Close() }
+
+// Deafen makes s refuse new connections. Unlike Close it does not wait for what
+// is being answered, and may be called by that.
+func (s *Server) Deafen() { _ = s.http.Listener.Close() } // it is closed, one way or the other.
 
 // Asked is how many requests have come.
 func (s *Server) Asked() int {
@@ -208,6 +221,12 @@ func short(bean map[string]any) string {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
+	if s.other != nil && strings.HasPrefix(r.URL.Path, s.below) {
+		h := s.other
+		s.mu.Unlock()
+		h(w, r)
+		return
+	}
 	s.asked++
 	how := s.how
 	var out []map[string]any

@@ -1,131 +1,107 @@
 package judge
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path"
-	"path/filepath"
+	"net"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"alps/checks/hdfs/site"
+	"alps/checks/hdfs/webhdfs"
 )
 
 // Limits of a canary.
 const (
-	maxCopies  = 20 // DataNodes; in a larger cluster others write soon enough.
-	maxFiles   = 64
-	writeTime  = 20 * time.Second
-	removeTime = 10 * time.Second
-	maxSaid    = 8 << 10
+	maxFiles  = 64
+	writeTime = 15 * time.Second // a call that hangs may take as long again as its own limit.
 )
 
-// canary is small files in HDFS, with a copy on every DataNode: a DataNode
-// takes its directories in turn, so that each gets one.
+// canary is small files in HDFS that the DataNode of this node is made to
+// write: it takes its directories in turn, so that each gets one. They are
+// written one by one, and no more of them than it takes.
 type canary struct {
-	program string
-	conf    string
-	dir     string // in HDFS.
-	said    string // by the program, when it did not like it.
-	files   int
+	client   *webhdfs.Client
+	dataNode string // who is made to write, by its HTTP address.
+	nameNode string // who removes the files.
+	file     webhdfs.File
+	dir      string // in HDFS.
+	files    int    // how many there are to be at most.
+	begun    int    // how many there may be.
+	written  int
+	until    time.Time
+	tried    bool  // one that was not written may have come as far as a disk.
+	failed   error // the last that was not written.
+	stays    error // why the files are not removed.
 }
 
-// release writes the files. That a write fails is no error here: the disk that
-// is meant fails it.
-func (j *judge) release(ctx context.Context, m *matter, live int) (*canary, error) {
-	if live > maxCopies {
-		return nil, fmt.Errorf("it has %d DataNodes, and a file with a copy on each is too much above %d", live, maxCopies)
-	}
-	if _, err := exec.LookPath(j.Program); err != nil {
-		return nil, fmt.Errorf("there is no program %s in PATH", j.Program)
-	}
-	local, err := os.MkdirTemp("", "alps-canary-")
+// newCanary says what is to be written. The DataNode's own process is the client
+// of HDFS, and a NameNode gives a client that is a DataNode the first copy of
+// what it writes. It tells them by their address: where several DataNodes have
+// one, it takes any of them, so a file gets as many copies as there are, and
+// each gets one.
+func (j *judge) newCanary(m *matter, s subject) (*canary, error) {
+	copies, err := m.site.Int("dfs.namenode.replication.min", 1)
 	if err != nil {
-		return nil, fmt.Errorf("make files to write: %w", err)
-	}
-	defer os.RemoveAll(local) //nolint:errcheck // small files below /tmp.
-	c := &canary{program: j.Program, conf: m.site.Dir, dir: "/tmp/alps-canary-" + strings.ToLower(rand.Text())}
-	c.files = min(maxFiles, 4*m.dirs)
-	for i := range c.files {
-		if err := os.WriteFile(filepath.Join(local, strconv.Itoa(i)), []byte("canary\n"), 0o600); err != nil {
-			return nil, fmt.Errorf("make files to write: %w", err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, writeTime)
-	defer cancel()
-	// The directory as a whole: each call is a JVM, and takes a second. The one
-	// that it lies in is nearly always there.
-	put := []string{
-		"-D", "dfs.replication=" + strconv.Itoa(max(1, live)),
-		"-D", "dfs.client.block.write.replace-datanode-on-failure.policy=NEVER", "-put", local, c.dir,
-	}
-	if err = c.run(ctx, put...); err == nil {
-		return c, nil
-	}
-	if err := c.run(ctx, "-mkdir", "-p", path.Dir(c.dir)); err != nil {
 		return nil, err
 	}
-	if err := c.run(ctx, put...); err != nil {
-		c.said = err.Error()
+	own, _, _ := net.SplitHostPort(s.known.xfer)
+	same := 0
+	for _, n := range s.active.Info.Live {
+		if host, _, _ := net.SplitHostPort(n.XferAddr); host == own {
+			same++
+		}
 	}
-	return c, nil
+	return &canary{
+		client: j.WebHDFS, dataNode: site.Dial(s.HTTP), nameNode: s.active.NameNode.HTTP,
+		dir: "/tmp/alps-canary-" + strings.ToLower(rand.Text()), files: min(maxFiles, 4*m.dirs),
+		file:  webhdfs.File{NameNode: s.active.NameNode.RPC, Copies: max(copies, same), Content: []byte("canary\n")},
+		until: time.Now().Add(writeTime),
+	}, nil
+}
+
+// next writes one more file, and reports whether that was worth a look. A write
+// that fails is: the disk that is meant fails it. One that does not come as far
+// as a disk is the last one.
+func (c *canary) next(ctx context.Context) bool {
+	if c.begun == c.files || ctx.Err() != nil || time.Now().After(c.until) {
+		return false
+	}
+	c.file.Path = c.dir + "/" + strconv.Itoa(c.begun)
+	err := c.client.Create(ctx, c.dataNode, c.file)
+	if err == nil {
+		c.begun++
+		c.written++
+		return true
+	}
+	c.failed = err
+	if !webhdfs.Tried(err) {
+		c.files = c.begun
+		return false
+	}
+	c.begun++
+	c.tried = true
+	return true
 }
 
 // told is what an answer says of the canary.
 func (c *canary) told() string {
-	text := fmt.Sprintf("%d files in %s", c.files, c.dir)
-	if c.said != "" {
-		text += "; " + c.said
+	text := fmt.Sprintf("%d files in %s", c.begun, c.dir)
+	if c.failed != nil {
+		text += "; " + c.failed.Error()
+	}
+	if c.stays != nil {
+		text += "; they are not removed: " + c.stays.Error()
 	}
 	return text
 }
 
 // remove takes the files away, also when ctx has ended.
 func (c *canary) remove(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
-	defer cancel()
-	// Files of a few bytes that stay are told in the evidence, by their name.
-	_ = c.run(ctx, "-rm", "-r", "-f", "-skipTrash", c.dir)
-}
-
-// run runs `hdfs dfs`.
-func (c *canary) run(ctx context.Context, args ...string) error {
-	bounds := []string{"dfs", "-D", "ipc.client.connect.max.retries=1", "-D", "ipc.client.connect.timeout=5000", "-D", "dfs.client.failover.max.attempts=2"}
-	// Generic options come first and only once, before the verb.
-	for len(args) > 1 && args[0] == "-D" {
-		bounds, args = append(bounds, args[:2]...), args[2:]
+	if c.begun > 0 {
+		// Files of a few bytes that stay are told in the evidence, by their name.
+		c.stays = c.client.Remove(context.WithoutCancel(ctx), c.nameNode, c.dir)
 	}
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, c.program, append(bounds, args...)...)
-	cmd.Env = append(os.Environ(), site.EnvDir+"="+c.conf)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	// The program is a shell script above a JVM: both have to end.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return errors.New("hdfs dfs took too long")
-	default:
-		return fmt.Errorf("hdfs dfs: %w: %s", err, lastLine(out.Bytes()))
-	}
-}
-
-// lastLine is the end of what a program has said.
-func lastLine(out []byte) string {
-	if len(out) > maxSaid {
-		out = out[len(out)-maxSaid:]
-	}
-	lines := strings.Split(strings.TrimSpace(strings.ToValidUTF8(string(out), "?")), "\n")
-	return lines[len(lines)-1]
 }

@@ -16,9 +16,9 @@ import (
 
 // Times of confirm: together less than the script's timeout.
 const (
-	volumeTime = 8 * time.Second
-	noticeTime = 10 * time.Second // for the DataNode to notice a canary.
-	lookEvery  = 500 * time.Millisecond
+	volumeTime  = 8 * time.Second
+	provokeTime = 25 * time.Second // for a canary, from its first file to the last look.
+	lookEvery   = 250 * time.Millisecond
 )
 
 // matter is one question of confirm: what was found of whom.
@@ -58,12 +58,13 @@ func (j *judge) confirm(ctx context.Context, a checks.Args) mesh.Answer {
 	}
 	source, no := m.second(dn, who)
 	if source == "" && no == nil {
-		source, dn, no = j.provoke(ctx, a, &m, active, dn)
+		source, dn, no = j.provoke(ctx, a, &m, subject{dn, who, active})
 	}
 	if no != nil {
 		return with(*no, m.seen)
 	}
 	m.seen["source_2"] = source
+	j.hear(ctx, &m, dn, who)
 	answer := with(mesh.Answer{Verdict: mesh.VerdictOK}, m.seen)
 	answer.Facts = dn.facts(who, m.works)
 	answer.Facts["volumes"] = strings.Join(m.names(), ",")
@@ -191,45 +192,102 @@ func (d dataNode) gaveUp(s *site.Site) []string {
 	return out
 }
 
-// provoke has HDFS use every disk of the DataNode, and waits for it to notice.
-func (j *judge) provoke(ctx context.Context, a checks.Args, m *matter, active *jmx.View, dn dataNode) (string, dataNode, *mesh.Answer) {
+// hear waits until the active NameNode has heard, by a heartbeat, that the
+// DataNode has given a directory up: which blocks are lost by that it knows from
+// then on, and the next question may be whether any is. It waits for no longer
+// than for a DataNode, since the count may have been cleared.
+func (j *judge) hear(ctx context.Context, m *matter, dn dataNode, who known) {
+	if dn.info == nil || len(dn.gaveUp(m.site)) == 0 {
+		return
+	}
+	for end := time.Now().Add(j.Notice); who.live != nil && who.live.VolFails == 0; {
+		if time.Now().After(end) || !rest(ctx, lookEvery) {
+			m.seen["namenode"] = "it has not heard of a failed volume"
+			return
+		}
+		if now, err := j.JMX.Survey(ctx, m.nns).Active(); err == nil {
+			if found, err := dn.identify(ctx, now.Info); err == nil {
+				who = found
+			}
+		}
+	}
+}
+
+// subject is the DataNode of this node as a canary meets it.
+type subject struct {
+	dataNode
+
+	known  known
+	active *jmx.View // the NameNode that knows it so.
+}
+
+// provoke has HDFS use every disk of the DataNode until it notices.
+func (j *judge) provoke(ctx context.Context, a checks.Args, m *matter, s subject) (string, dataNode, *mesh.Answer) {
+	dn := s.dataNode
 	only := "only one source: the system says that " + strings.Join(m.names(), ", ") + " fails, and HDFS does not"
-	refuse := func(format string, args ...any) *mesh.Answer {
+	refuse := func(format string, args ...any) (string, dataNode, *mesh.Answer) {
 		no := checks.Refuse(only+"; "+format, args...)
-		return &no
+		return "", dn, &no
 	}
 	switch {
 	case dn.info == nil:
-		return "", dn, refuse("the DataNode does not say what it knows: %v", dn.err)
+		return refuse("the DataNode does not say what it knows: %v", dn.err)
 	case a.Get("canary") == "off":
-		return "", dn, refuse("it is not provoked to look, as canary is off")
+		return refuse("it is not provoked to look, as canary is off")
 	case os.Getenv("ALPS_DRY_RUN") == "1":
-		return "", dn, refuse("it is not provoked to look in a dry run, which writes nothing")
-	case active.Info.Safemode != "":
-		return "", dn, refuse("it cannot be made to look, as safe mode is on")
+		return refuse("it is not provoked to look in a dry run, which writes nothing")
+	case s.active.Info.Safemode != "":
+		return refuse("it cannot be made to look, as safe mode is on")
 	}
-	c, err := j.release(ctx, m, len(active.Info.Live))
+	c, err := j.newCanary(m, s)
 	if err != nil {
-		return "", dn, refuse("it could not be made to look: %v", err)
+		return refuse("%v", err)
 	}
-	defer c.remove(ctx)
-	m.seen["canary"] = c.told()
-	// The first look is at once: it may have noticed while files were written.
-	for end, more := time.Now().Add(noticeTime), true; more; more = time.Now().Before(end) && rest(ctx, lookEvery) {
-		dn = j.ask(ctx, dn.DataNode)
-		who := known{live: &jmx.LiveNode{NumBlocks: 1}}
-		if survey := j.JMX.Survey(ctx, m.nns); dn.down() {
-			// It tolerates none and has stopped for good.
-			if now, err := survey.Active(); err == nil {
-				if found, err := dn.identify(ctx, now.Info); err == nil {
-					who = found
-				}
-			}
-		}
-		source, no := m.second(dn, who)
-		if source != "" || no != nil && no.Verdict == mesh.VerdictNo {
+	defer func() {
+		c.remove(ctx)
+		m.seen["canary"] = c.told()
+	}()
+	within, cancel := context.WithTimeout(ctx, provokeTime)
+	defer cancel()
+	// Each file is followed by a look: most often it has noticed while the first
+	// ones were written.
+	for c.next(within) {
+		source, found, no := j.noticed(within, m, dn)
+		if dn = found; source != "" || no != nil {
 			return source, dn, no
 		}
 	}
-	return "", dn, refuse("although files were written that it should have placed there")
+	if c.written == 0 && !c.tried {
+		return refuse("it could not be made to look: %v", c.failed)
+	}
+	for end := time.Now().Add(j.Notice); time.Now().Before(end) && rest(within, lookEvery); {
+		source, found, no := j.noticed(within, m, dn)
+		if dn = found; source != "" || no != nil {
+			return source, dn, no
+		}
+	}
+	if c.written == 0 {
+		return refuse("it could not be made to look: %v", c.failed)
+	}
+	return refuse("although files were written that it should have placed there")
+}
+
+// noticed asks the DataNode, and of one that has stopped the NameNode, whether
+// there is a second source now. Neither a source nor an answer means not yet.
+func (j *judge) noticed(ctx context.Context, m *matter, dn dataNode) (string, dataNode, *mesh.Answer) {
+	dn = j.ask(ctx, dn.DataNode)
+	who := known{live: &jmx.LiveNode{NumBlocks: 1}}
+	if dn.down() {
+		// It tolerates none and has stopped for good.
+		if now, err := j.JMX.Survey(ctx, m.nns).Active(); err == nil {
+			if found, err := dn.identify(ctx, now.Info); err == nil {
+				who = found
+			}
+		}
+	}
+	source, no := m.second(dn, who)
+	if no != nil && no.Verdict != mesh.VerdictNo {
+		no = nil
+	}
+	return source, dn, no
 }

@@ -6,9 +6,9 @@
 //	may-leave     on each NameNode         blocks are safe, and there is room
 //	proven        on each NameNode         it has left, and no block was lost
 //
-// They change nothing, with one exception: confirm writes small files into HDFS
-// when only the system says that a disk has failed, because HDFS notices a disk
-// by using it. The files are removed again.
+// They change nothing, with one exception: confirm has the DataNode write small
+// files into HDFS when only the system says that a disk has failed, because HDFS
+// notices a disk by using it. The files are removed again.
 //
 // What is not known is never taken for good: a NameNode that does not answer
 // makes them wait, and a number that is missing makes them refuse. Numbers of a

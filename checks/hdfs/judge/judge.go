@@ -12,6 +12,7 @@ import (
 	"alps/checks/hdfs/jmx"
 	"alps/checks/hdfs/site"
 	"alps/checks/hdfs/volume"
+	"alps/checks/hdfs/webhdfs"
 	"alps/mesh"
 )
 
@@ -19,11 +20,13 @@ import (
 type Options struct {
 	Conf    string // the directory of Hadoop's configuration; empty: site.Dir.
 	JMX     *jmx.Client
+	WebHDFS *webhdfs.Client
 	Volumes *volume.Prober
-	// Program is Hadoop's own; empty means hdfs, by PATH.
-	Program string
 	// Pause lies between two reads that must agree; zero means two seconds.
 	Pause time.Duration
+	// Notice is how long a DataNode may take to notice a disk that it has written
+	// to, and a NameNode to hear of it; zero means eight seconds.
+	Notice time.Duration
 	// Memory is the directory in which proven remembers how far it was; empty
 	// means one of this user's own.
 	Memory string
@@ -34,8 +37,8 @@ type judge struct{ Options }
 
 // All returns the judges of the pack, by name.
 func All(o Options) map[string]checks.Judge {
-	o.Program = cmp.Or(o.Program, "hdfs")
 	o.Pause = cmp.Or(o.Pause, 2*time.Second)
+	o.Notice = cmp.Or(o.Notice, 8*time.Second)
 	j := &judge{o}
 	return map[string]checks.Judge{
 		"confirm":      {Keys: []string{"conf", "canary"}, Ask: j.confirm},

@@ -14,6 +14,8 @@ import (
 	"alps/checks/hdfs/jmxtest"
 	"alps/checks/hdfs/volume"
 	"alps/checks/hdfs/volumetest"
+	"alps/checks/hdfs/webhdfs"
+	"alps/checks/hdfs/webhdfstest"
 	"alps/mesh"
 )
 
@@ -28,8 +30,11 @@ type world struct {
 	conf     string
 	dirs     []string
 	settings map[string]string
-	program  string // Hadoop's own.
-	kmsg     string // what the kernel has logged.
+	files    *webhdfstest.Files
+	user     string        // in whose name files are written.
+	patience time.Duration // with a single write.
+	notice   time.Duration // for the DataNode to notice.
+	kmsg     string        // what the kernel has logged.
 	memory   string
 }
 
@@ -39,7 +44,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		t: t, nn: jmxtest.New(t, jmxtest.NameNode), nn2: jmxtest.New(t, jmxtest.NameNode), dn: jmxtest.New(t, jmxtest.DataNode),
-		conf: t.TempDir(), settings: make(map[string]string), program: "/no/such/hdfs", memory: filepath.Join(t.TempDir(), "memory"),
+		conf: t.TempDir(), settings: make(map[string]string), files: webhdfstest.New("127.0.0.1:8020"), user: webhdfstest.Owner, patience: time.Minute, notice: time.Millisecond, memory: filepath.Join(t.TempDir(), "memory"),
 	}
 	base := t.TempDir()
 	for _, name := range []string{"d1", "d2"} {
@@ -52,6 +57,9 @@ func newWorld(t *testing.T) *world {
 	}
 	w.volumes(w.dirs...)
 	w.nn2.Set("NameNodeStatus", "State", "standby")
+	w.dn.Serve("/webhdfs/", w.files.DataNode)
+	w.nn.Serve("/webhdfs/", w.files.NameNode)
+	w.nn2.Serve("/webhdfs/", webhdfstest.Standby)
 	w.both(func(s *jmxtest.Server) {
 		s.Patch("LiveNodes", "dn4:29864", map[string]any{
 			"xferaddr": "127.0.0.1:29864", "location": "/default-rack", "adminState": "In Service", "numBlocks": 8, "remaining": 100_000_000_000,
@@ -129,7 +137,8 @@ func (w *world) breakDisk(at int) {
 	}
 }
 
-// gaveUp makes the DataNode say that it has given the directories up.
+// gaveUp makes the DataNode say that it has given the directories up, and the
+// NameNodes that they have heard of it.
 func (w *world) gaveUp(at ...int) {
 	var in, out []string
 	for i, d := range w.dirs {
@@ -143,18 +152,7 @@ func (w *world) gaveUp(at ...int) {
 	w.volumes(in...)
 	w.dn.Set("FSDatasetState-", "NumFailedVolumes", len(out))
 	w.dn.Set("FSDatasetState-", "FailedStorageLocations", out)
-}
-
-// hadoop is a program that writes down how it is called, and then does as told.
-func (w *world) hadoop(then string) (calls string) {
-	w.t.Helper()
-	w.program = filepath.Join(w.t.TempDir(), "hdfs")
-	calls = w.program + ".calls"
-	text := fmt.Sprintf("#!/bin/sh\necho \"$HADOOP_CONF_DIR $@\" >> %s\n%s\n", calls, then)
-	if err := os.WriteFile(w.program, []byte(text), 0o700); err != nil {
-		w.t.Fatal(err)
-	}
-	return calls
+	w.node(key, map[string]any{"volfails": len(out)})
 }
 
 // ask asks one judge.
@@ -178,7 +176,8 @@ func (w *world) ask(name string, args ...string) mesh.Answer {
 		w.t.Fatal(err)
 	}
 	set, err := checks.NewSet([]checks.Pack{{Name: "hdfs", Judges: All(Options{
-		Conf: w.conf, JMX: jmx.New(jmx.Options{Timeout: time.Minute}), Volumes: v, Program: w.program, Pause: time.Millisecond, Memory: w.memory,
+		Conf: w.conf, JMX: jmx.New(jmx.Options{Timeout: time.Minute}), Volumes: v, Pause: time.Millisecond, Memory: w.memory,
+		WebHDFS: webhdfs.New(webhdfs.Options{User: w.user, Timeout: w.patience}), Notice: w.notice,
 	})}})
 	if err != nil {
 		w.t.Fatal(err)
