@@ -18,6 +18,8 @@ type Result struct {
 	// state is the same.
 	Output  string
 	Samples []mesh.Sample
+	// Disks are those that were found broken, named as mesh.CheckResult says.
+	Disks []string
 }
 
 // Unknown is the result of a probe that could not look; the text says why.

@@ -322,3 +322,23 @@ func TestAsk(t *testing.T) {
 		t.Error("two packs with one judge were taken")
 	}
 }
+
+func TestFindingsNameDisks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		find func(*Findings)
+		want []string
+	}{
+		"none":           {func(*Findings) {}, nil},
+		"each once":      {func(f *Findings) { f.Disk("sdc1"); f.Disk("sdb1"); f.Disk("sdc1") }, []string{"sdb1", "sdc1"}},
+		"nobody knows":   {func(f *Findings) { f.Disk("") }, nil},
+		"with a problem": {func(f *Findings) { f.Add(mesh.HealthCritical, "bad"); f.Disk("sdb1") }, []string{"sdb1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f Findings
+			tt.find(&f)
+			if diff := cmp.Diff(tt.want, f.Result("well").Disks); diff != "" {
+				t.Errorf("disks (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -26,7 +26,9 @@
 // that earlier steps have found. `alps probe NAME` runs either.
 //
 // Output is stable text: it is the same as long as the state is, because Consul
-// writes an entry for every change. Numbers that move are Samples.
+// writes an entry for every change. Numbers that move are Samples. A probe that
+// finds a disk broken names it in Disks, as mesh.CheckResult says: what several
+// checks find of one disk is one incident.
 //
 // The package imports mesh and mesh/config. Nothing in it or below it imports
 // agent or server: the agent is given a Set, and knows no pack.

@@ -13,6 +13,7 @@ import (
 type Findings struct {
 	Samples []mesh.Sample
 	list    []finding
+	disks   []string
 }
 
 type finding struct {
@@ -42,6 +43,10 @@ func (f *Findings) Worse(value, warn, critical float64, format string, args ...a
 // Sample keeps a number that moves.
 func (f *Findings) Sample(s mesh.Sample) { f.Samples = append(f.Samples, s) }
 
+// Disk names a disk that is broken, however often it is found. An empty name
+// is nothing: nobody knows which it is.
+func (f *Findings) Disk(name string) { f.disks = append(f.disks, name) }
+
 // rank orders statuses by how much they matter. A problem that was seen
 // matters more than one that may be.
 func rank(h mesh.Health) int {
@@ -52,7 +57,7 @@ func rank(h mesh.Health) int {
 // when nothing was.
 func (f *Findings) Result(well string) Result {
 	if len(f.list) == 0 {
-		return Result{Status: mesh.HealthPassing, Output: well, Samples: f.Samples}
+		return Result{Status: mesh.HealthPassing, Output: well, Samples: f.Samples, Disks: mesh.Disks(f.disks)}
 	}
 	slices.SortStableFunc(f.list, func(a, b finding) int { return rank(b.health) - rank(a.health) })
 	var lines []string
@@ -62,5 +67,5 @@ func (f *Findings) Result(well string) Result {
 	if more := len(f.list) - len(lines); more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
-	return Result{Status: f.list[0].health, Output: strings.Join(lines, "\n"), Samples: f.Samples}
+	return Result{Status: f.list[0].health, Output: strings.Join(lines, "\n"), Samples: f.Samples, Disks: mesh.Disks(f.disks)}
 }

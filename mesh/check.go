@@ -127,6 +127,11 @@ type CheckResult struct {
 	Output    string    `json:"output,omitempty"`  // valid UTF-8, at most MaxCheckOutput.
 	Truncated bool      `json:"truncated,omitempty"`
 	Samples   []Sample  `json:"samples,omitempty"`
+	// Disks are those that the check has found broken, as the function Disks
+	// has them. A disk is the kernel's name of the block device, such as sdb1;
+	// for a directory that lies on none it is the mount point that it lies on.
+	// Two checks of a node that find the same disk name it alike.
+	Disks []string `json:"disks,omitempty"`
 	// At is when the check ended, by the node's clock; Took how long it ran.
 	At   time.Time     `json:"at"`
 	Took time.Duration `json:"took"`

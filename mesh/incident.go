@@ -64,6 +64,9 @@ type Incident struct {
 	Node    NodeName `json:"node,omitempty"`
 	Check   string   `json:"check,omitempty"`
 	Service string   `json:"service,omitempty"`
+	// Disks are the broken disks that its check named when it was last bad. What
+	// else is bad of one of them on this node is the same incident.
+	Disks []string `json:"disks,omitempty"`
 
 	Status IncidentStatus `json:"status"`
 	Health Health         `json:"health"` // of the check, as last seen.

@@ -29,6 +29,7 @@ type outcome struct {
 	timeout   bool
 	code      int
 	samples   []mesh.Sample
+	disks     []string  // not tidied.
 	at        time.Time // when it ended.
 	took      time.Duration
 	left      *leftover // what could not be stopped.
@@ -126,11 +127,11 @@ func (a *asker) probe(ctx context.Context, d *mesh.CheckDef) outcome {
 				done <- unknown("probe %s has a fault: %v", d.Probe, p)
 			}
 		}()
-		h, text, samples := a.probes(ctx, d.Probe, d.Settings)
-		if !isHealth(h) {
-			h, text = mesh.HealthUnknown, fmt.Sprintf("probe %s says %q, which is no status", d.Probe, h)
+		f := a.probes(ctx, d.Probe, d.Settings)
+		if !isHealth(f.Status) {
+			f = Found{Status: mesh.HealthUnknown, Output: fmt.Sprintf("probe %s says %q, which is no status", d.Probe, f.Status)}
 		}
-		done <- outcome{status: h, output: text, samples: samples}
+		done <- outcome{status: f.Status, output: f.Output, samples: f.Samples, disks: f.Disks}
 	}()
 	if o, ok := await(ctx, done); ok {
 		o.timeout = o.status == mesh.HealthUnknown && errors.Is(ctx.Err(), context.DeadlineExceeded)

@@ -2,11 +2,14 @@ package check_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"alps/agent/check"
 	"alps/mesh"
@@ -173,6 +176,38 @@ func TestAProbeThatHangs(t *testing.T) {
 		r.pass(20 * time.Second)
 		if s := r.state("a"); s.Status != mesh.HealthPassing {
 			t.Errorf("when it is free it is %q (%s), want passing", s.Status, s.Output)
+		}
+	})
+}
+
+// TestDisks has what a probe says of disks arrive at the server, in the form
+// that it takes, and still known after a restart.
+func TestDisks(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.probes.set("a", mesh.HealthCritical)
+		r.probes.disks = []string{"sdc1", "sdb1", "a\x00b", "sdb1", ""}
+		want := []string{"sdb1", "sdc1"}
+		r.start(nil, probe("a", 10*time.Second))
+		r.pass(time.Minute)
+		sent := results(r.reports.take(), "a")
+		if len(sent) == 0 {
+			t.Fatal("nothing was sent")
+		}
+		b, err := json.Marshal(sent[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got mesh.CheckResult
+		if err := json.Unmarshal(b, &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.Disks); diff != "" {
+			t.Errorf("disks (-want +got):\n%s", diff)
+		}
+		r.stop()
+		r.start(nil, probe("a", 10*time.Second)) // it has not run yet.
+		if diff := cmp.Diff(want, r.state("a").Disks); diff != "" {
+			t.Errorf("disks after a restart (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -62,10 +62,18 @@ type Reports interface {
 	Send(r mesh.CheckReport, durable bool) error
 }
 
+// Found is what a probe has found.
+type Found struct {
+	Status  mesh.Health
+	Output  string
+	Samples []mesh.Sample
+	Disks   []string // that are broken, named as mesh.CheckResult says.
+}
+
 // Probes runs a probe of a pack. It may be called from several goroutines. It
 // should return soon after ctx ends; one that does not is left alone and its
 // check is unknown until it does.
-type Probes func(ctx context.Context, probe string, settings map[string]string) (mesh.Health, string, []mesh.Sample)
+type Probes func(ctx context.Context, probe string, settings map[string]string) Found
 
 const (
 	// DefaultConcurrency is how many checks run at once unless told otherwise.

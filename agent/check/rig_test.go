@@ -130,6 +130,7 @@ func web(checks ...*mesh.CheckDef) []mesh.ServiceDef {
 type probes struct {
 	mu     sync.Mutex
 	says   map[string]func(context.Context) mesh.Health
+	disks  []string // that all of them find broken.
 	began  map[string][]time.Time
 	active int
 	most   int
@@ -146,7 +147,7 @@ func (p *probes) does(id string, fn func(context.Context) mesh.Health) {
 	p.says["test."+id] = fn
 }
 
-func (p *probes) run(ctx context.Context, name string, _ map[string]string) (mesh.Health, string, []mesh.Sample) {
+func (p *probes) run(ctx context.Context, name string, _ map[string]string) check.Found {
 	p.mu.Lock()
 	if p.began == nil {
 		p.began = map[string][]time.Time{}
@@ -154,7 +155,7 @@ func (p *probes) run(ctx context.Context, name string, _ map[string]string) (mes
 	p.began[name] = append(p.began[name], time.Now())
 	p.active++
 	p.most = max(p.most, p.active)
-	fn := p.says[name]
+	fn, disks := p.says[name], p.disks
 	p.mu.Unlock()
 	h := mesh.HealthPassing
 	if fn != nil {
@@ -163,7 +164,7 @@ func (p *probes) run(ctx context.Context, name string, _ map[string]string) (mes
 	p.mu.Lock()
 	p.active--
 	p.mu.Unlock()
-	return h, "it is " + string(h), []mesh.Sample{{Name: "n", Value: 1}}
+	return check.Found{Status: h, Output: "it is " + string(h), Samples: []mesh.Sample{{Name: "n", Value: 1}}, Disks: disks}
 }
 
 func (p *probes) runs(id string) []time.Time {

@@ -115,7 +115,7 @@ func (e *Engine) recordLocked(c *entry, o *outcome) {
 	r := &mesh.CheckResult{
 		Seq: c.seq, Status: o.status, Hard: hardOf(c.standing), HardSince: c.standing.hardSince,
 		Attempt: c.standing.attempt, Flapping: c.standing.flapping,
-		Timeout: o.timeout, Code: o.code, Truncated: o.truncated, Samples: tidySamples(o.samples), At: o.at, Took: o.took,
+		Timeout: o.timeout, Code: o.code, Truncated: o.truncated, Samples: tidySamples(o.samples), Disks: mesh.Disks(o.disks), At: o.at, Took: o.took,
 	}
 	var cut bool
 	r.Output, cut = tidy(o.output)

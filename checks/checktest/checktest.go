@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,6 +165,9 @@ func checkResult(t *testing.T, r checks.Result) {
 	t.Helper()
 	if !utf8.ValidString(r.Output) || len(r.Output) > mesh.MaxCheckOutput || r.Output == "" {
 		t.Errorf("output of %d bytes: %.80q", len(r.Output), r.Output)
+	}
+	if want := mesh.Disks(r.Disks); !slices.Equal(r.Disks, want) {
+		t.Errorf("it names the disks %q, want them as %q", r.Disks, want)
 	}
 	seen := make(map[string]bool)
 	for _, s := range r.Samples {

@@ -77,7 +77,8 @@ func (a *app) printProbe(name string, r probes.Result) error {
 			Status  mesh.Health   `json:"status"`
 			Output  string        `json:"output"`
 			Samples []mesh.Sample `json:"samples,omitempty"`
-		}{name, r.Status, r.Output, r.Samples}
+			Disks   []string      `json:"disks,omitempty"`
+		}{name, r.Status, r.Output, r.Samples, r.Disks}
 		if err := a.printJSON(v); err != nil {
 			return err
 		}

@@ -414,6 +414,12 @@ func TestRefusesWhatIsOverTheLimits(t *testing.T) {
 		"no hard status":          one(mesh.CheckResult{Check: "a", Hard: "fine"}),
 		"a long name":             one(mesh.CheckResult{Check: "a", Name: strings.Repeat("x", 5000)}),
 		"samples":                 one(mesh.CheckResult{Check: "a", Samples: make([]mesh.Sample, 1000)}),
+		"disks":                   one(mesh.CheckResult{Check: "a", Disks: make([]string, 1000)}),
+		"a disk without a name":   one(mesh.CheckResult{Check: "a", Disks: []string{""}}),
+		"a disk twice":            one(mesh.CheckResult{Check: "a", Disks: []string{"sdb1", "sdb1"}}),
+		"disks out of order":      one(mesh.CheckResult{Check: "a", Disks: []string{"sdc1", "sdb1"}}),
+		"a disk's long name":      one(mesh.CheckResult{Check: "a", Disks: []string{strings.Repeat("x", 300)}}),
+		"a disk that hides":       one(mesh.CheckResult{Check: "a", Disks: []string{"sdb\x1b[1"}}),
 		"a bad id that is gone":   {{Gone: []string{""}}},
 		"checks in one report":    {{Results: many(check.MaxChecks+1, "")}},
 		"checks in several":       {{Results: many(1500, "a")}, {Results: many(1500, "b")}},
@@ -444,6 +450,52 @@ func TestRefusesWhatIsOverTheLimits(t *testing.T) {
 				}
 			}
 		})
+	})
+}
+
+// TestDisks sees that another disk is news, and that disks stand while the
+// catalog says what the agent has said, and no longer.
+func TestDisks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := start(t), speak(webID)
+		bad := cc("disk", critical, "it is broken")
+		r.list(machine(bad))
+		say := func(disks ...string) {
+			t.Helper()
+			res := s.result("disk", critical)
+			res.Output, res.Disks = bad.Output, disks
+			s.reports(t, r, mesh.CheckReport{Full: true, Results: []mesh.CheckResult{res}})
+		}
+		want := func(disks ...string) {
+			t.Helper()
+			got, _ := r.Get(dc, web, "disk")
+			if diff := cmp.Diff(disks, got.Result.Disks); diff != "" {
+				t.Errorf("disks, %s (-want +got):\n%s", brief(got), diff)
+			}
+		}
+		say("sdb1")
+		r.told()
+		say("sdb1")
+		if got := r.told(); len(got) > 0 {
+			t.Errorf("told of the same: %v", got)
+		}
+		say("sdb1", "sdc1")
+		if diff := cmp.Diff([]string{"disk critical by link"}, r.told()); diff != "" {
+			t.Errorf("told of another disk (-want +got):\n%s", diff)
+		}
+		want("sdb1", "sdc1")
+
+		silent := machine(bad)
+		silent.Agent = mesh.AgentLost
+		r.list(silent)
+		pass(5 * time.Minute)
+		if got := r.is(web, "disk"); got != "critical by catalog" {
+			t.Fatalf("it is %s", got)
+		}
+		want("sdb1", "sdc1")
+		r.list(with(silent, cc("disk", critical, "it does not answer")))
+		pass(time.Minute)
+		want()
 	})
 }
 

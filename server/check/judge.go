@@ -343,9 +343,13 @@ func (n *node) waits(id string, now time.Time) time.Time {
 	return since.Add(firstWord)
 }
 
-// overlay is a result with what the catalog says in place of what was run.
+// overlay is a result with what the catalog says in place of what was run. What
+// was run named its disks: they stand as long as the catalog says the same.
 func overlay(r *mesh.CheckResult, c *mesh.Check, status mesh.Health) *mesh.CheckResult {
 	out := *r
+	if r.Hard != status || r.Output != c.Output {
+		out.Disks = nil
+	}
 	out.Status, out.Hard, out.Output = status, status, c.Output
 	out.Flapping, out.Truncated, out.Timeout, out.Code = false, false, false, 0
 	out.HardSince, out.Samples = time.Time{}, nil

@@ -64,7 +64,8 @@ type belief struct {
 // same reports whether nobody has to be told of the step from b to c.
 func (b *belief) same(c *belief) bool {
 	return b.status == c.status && b.source == c.source && b.lost == c.lost && b.owner == c.owner &&
-		b.result.Status == c.result.Status && b.result.Service == c.result.Service && b.result.Flapping == c.result.Flapping
+		b.result.Status == c.result.Status && b.result.Service == c.result.Service && b.result.Flapping == c.result.Flapping &&
+		slices.Equal(b.result.Disks, c.result.Disks)
 }
 
 func (n *node) state(b *belief) mesh.CheckState {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -91,6 +92,10 @@ func validResult(r *mesh.CheckResult) error {
 	}
 	if len(r.Samples) > maxSamples {
 		return mesh.Errorf(mesh.Invalid, "a result of check %q has %d samples: at most %d are taken", r.Check, len(r.Samples), maxSamples)
+	}
+	if !slices.Equal(r.Disks, mesh.Disks(r.Disks)) {
+		return mesh.Errorf(mesh.Invalid, "a result of check %q names %d disks: want at most %d, sorted and each once, by printable names",
+			r.Check, len(r.Disks), mesh.MaxDisks)
 	}
 	return nil
 }

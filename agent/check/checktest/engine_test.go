@@ -31,10 +31,10 @@ func (p *health) set(h mesh.Health) {
 	p.h = h
 }
 
-func (p *health) run(context.Context, string, map[string]string) (mesh.Health, string, []mesh.Sample) {
+func (p *health) run(context.Context, string, map[string]string) check.Found {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.h, "it is " + string(p.h), nil
+	return check.Found{Status: p.h, Output: "it is " + string(p.h)}
 }
 
 // testEngine runs an engine beside a Consul that runs, over a restart of the

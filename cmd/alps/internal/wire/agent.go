@@ -140,9 +140,9 @@ func (a *Agent) build(ctx context.Context, cfg *config.Agent, b Base) error {
 	h.checks, err = check.New(check.Options{
 		Node: id.NodeID(), Dir: filepath.Join(cfg.DataDir, "check"), Catalog: registry, Local: registry.local,
 		Reports: checkSender{sender{h.link}}, Linked: linked, Concurrency: cfg.Check.Concurrency, Logger: b.Logger.Named("check"),
-		Probes: func(ctx context.Context, probe string, settings map[string]string) (mesh.Health, string, []mesh.Sample) {
+		Probes: func(ctx context.Context, probe string, settings map[string]string) check.Found {
 			r := probes.Run(ctx, probe, settings)
-			return r.Status, r.Output, r.Samples
+			return check.Found{Status: r.Status, Output: r.Output, Samples: r.Samples, Disks: r.Disks}
 		},
 	})
 	if err != nil {
