@@ -66,6 +66,7 @@ func (p *pack) judgeDisks(reports []volume.Report) checks.Result {
 		}
 		if r.Failed() {
 			failed++
+			f.Disk(r.Disk)
 		}
 		if r.Seconds > 0 {
 			f.Sample(mesh.Sample{Name: "write:" + r.Dir, Value: r.Seconds, Unit: "s"})
@@ -110,6 +111,9 @@ func (p *pack) dataNode(ctx context.Context, s *checks.Settings) checks.Result {
 	var f checks.Findings
 	if err := failedVolumes(&f, st, set, warn); err != nil {
 		return checks.Unknown("%v", err)
+	}
+	for _, disk := range p.volumes.Disks(ctx, set.FailedVolumes) {
+		f.Disk(disk)
 	}
 	if err := configured(&f, st, info); err != nil {
 		return checks.Unknown("%v", err)

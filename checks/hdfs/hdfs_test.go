@@ -28,6 +28,8 @@ type world struct {
 	dirs     []string
 	settings map[string]string // of its hdfs-site.xml.
 	timeout  time.Duration
+	mounts   string            // lines of its mount table beside /.
+	devices  map[string]string // of its kernel, by major:minor.
 }
 
 func newWorld(t *testing.T) *world {
@@ -81,9 +83,16 @@ func (w *world) pack() checks.Pack {
 	// A machine of its own: what the kernel here says of its disks is not
 	// what is tested.
 	root := w.t.TempDir()
-	mounts := "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
-	if err := os.MkdirAll(filepath.Join(root, "proc/self"), 0o700); err != nil {
-		w.t.Fatal(err)
+	mounts := "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n" + w.mounts
+	for _, dir := range []string{"proc/self", "sys/dev/block"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for id, name := range w.devices {
+		if err := os.Symlink("../../devices/block/"+name, filepath.Join(root, "sys/dev/block", id)); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 	if err := os.WriteFile(filepath.Join(root, "proc/self/mountinfo"), []byte(mounts), 0o600); err != nil {
 		w.t.Fatal(err)
@@ -104,13 +113,18 @@ type outcome struct {
 	Output string
 }
 
-func (w *world) run(probe string, settings map[string]string) outcome {
+func (w *world) result(probe string, settings map[string]string) checks.Result {
 	w.t.Helper()
 	set, err := checks.NewSet([]checks.Pack{w.pack()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := set.Run(w.t.Context(), "hdfs."+probe, settings)
+	return set.Run(w.t.Context(), "hdfs."+probe, settings)
+}
+
+func (w *world) run(probe string, settings map[string]string) outcome {
+	w.t.Helper()
+	r := w.result(probe, settings)
 	out := strings.NewReplacer(w.nn.Addr(), "NN", w.dn.Addr(), "DN", w.dirs[0], "D1", w.dirs[1], "D2", w.conf, "CONF").Replace(r.Output)
 	return outcome{r.Status, out}
 }
@@ -229,6 +243,66 @@ func TestProbes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDisks has two directories fail, each seen by the two checks: both name
+// the same disks.
+func TestDisks(t *testing.T) {
+	const own = "2 1 8:17 / %s rw - ext4 /dev/sdb1 rw\n"
+	for name, tc := range map[string]struct {
+		second string // a line of the mount table, where the second directory lies.
+		link   bool   // the directory is a link to there.
+		want   string // of the second; the first lies on /.
+	}{
+		"on the disk of the root":       {"", false, "sda1"},
+		"on a disk of its own":          {own, false, "sdb1"},
+		"a part of a disk":              {"2 1 8:17 /hdfs %s ro - ext4 /dev/sdb1 rw\n", false, "sdb1"},
+		"bound over itself":             {"2 1 8:1 /d2 %s ro - ext4 /dev/sda1 rw\n", false, "sda1"},
+		"in memory":                     {"2 1 0:40 / %s rw - tmpfs tmpfs rw\n", false, "POINT"},
+		"a part of a memory":            {"2 1 0:40 /x %s rw - tmpfs tmpfs rw\n", false, "POINT"},
+		"of several mounts the last":    {own + "3 2 0:40 / %[1]s ro - tmpfs tmpfs rw\n", false, "POINT"},
+		"btrfs has no device":           {"2 1 0:50 / %s rw - btrfs /dev/sdc1 rw\n", false, "sdc1"},
+		"a disk that was pulled out":    {"2 1 8:49 / %s rw - xfs /dev/sdd1 rw\n", false, "sdd1"},
+		"a link to a disk of its own":   {own, true, "sdb1"},
+		"a link to what is not mounted": {"", true, "sda1"},
+		"LVM":                           {"2 1 254:0 / %s rw - ext4 /dev/mapper/vg-data rw\n", false, "dm-0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.devices = map[string]string{"8:1": "sda1", "8:17": "sdb1", "254:0": "dm-0"}
+			point := w.dirs[1]
+			if tc.link {
+				point = filepath.Join(t.TempDir(), "elsewhere")
+				if err := os.Rename(w.dirs[1], point); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(point, w.dirs[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.second != "" {
+				w.mounts = fmt.Sprintf(tc.second, point)
+			}
+			for _, dir := range []string{w.dirs[0], point} {
+				w.remove(dir)
+			}
+			w.gaveUp(w.dirs...)
+			want := mesh.Disks([]string{"sda1", strings.ReplaceAll(tc.want, "POINT", point)})
+			for _, probe := range []string{"volumes", "datanode"} {
+				r := w.result(probe, nil)
+				if diff := cmp.Diff(want, r.Disks); diff != "" {
+					t.Errorf("disks of %s, which is %s: %s (-want +got):\n%s", probe, r.Status, r.Output, diff)
+				}
+			}
+		})
+	}
+	t.Run("none is broken", func(t *testing.T) {
+		for _, probe := range []string{"volumes", "datanode"} {
+			if r := newWorld(t).result(probe, nil); len(r.Disks) > 0 {
+				t.Errorf("%s, which is %s, names %v", probe, r.Status, r.Disks)
+			}
+		}
+	})
 }
 
 func TestApplies(t *testing.T) {

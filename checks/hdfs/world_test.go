@@ -23,8 +23,18 @@ func (w *world) remove(path string) {
 // failed makes the DataNode give up its second volume.
 func (w *world) failed(n int) {
 	w.dn.Text("DataNodeInfo", "VolumeInfo", map[string]any{w.dirs[0]: map[string]any{"numBlocks": 8}})
+	w.gaveUp(w.dirs[1])
 	w.dn.Set("FSDatasetState-", "NumFailedVolumes", n)
-	w.dn.Set("FSDatasetState-", "FailedStorageLocations", []string{"[DISK]file:" + w.dirs[1]})
+}
+
+// gaveUp makes the DataNode say that it has given up directories.
+func (w *world) gaveUp(dirs ...string) {
+	var locations []string
+	for _, dir := range dirs {
+		locations = append(locations, "[DISK]file:"+dir)
+	}
+	w.dn.Set("FSDatasetState-", "NumFailedVolumes", len(dirs))
+	w.dn.Set("FSDatasetState-", "FailedStorageLocations", locations)
 }
 
 // actors are "state age" of the NameNodes that the DataNode serves.

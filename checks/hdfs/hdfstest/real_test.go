@@ -1,11 +1,15 @@
 package hdfstest
 
 import (
+	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"alps/checks"
 	"alps/checks/hdfs"
@@ -211,6 +215,45 @@ func TestDisk(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+// TestOneNameForADisk breaks three disks of a DataNode, each in another way: what
+// tries them and what asks the DataNode name the same ones.
+func TestOneNameForADisk(t *testing.T) {
+	tolerated := 3
+	r := start(t, cluster.Options{DataNodes: 1, DataDirs: 4, Replication: 1, FailedVolumesTolerated: &tolerated})
+	dn := r.DataNodes()[0]
+	for at, breaks := range []func(string) (func() error, error){cluster.ReadOnly, cluster.EmptyReadOnly, cluster.SpoilCurrent} {
+		mend, err := breaks(dn.DataDirs[at])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = mend() })
+	}
+	run := func(probe string) checks.Result { return r.on(dn).Run(t.Context(), "hdfs."+probe, nil) }
+	failed := func(got checks.Result) float64 {
+		for _, s := range got.Samples {
+			if s.Name == "failed" {
+				return s.Value
+			}
+		}
+		return 0
+	}
+	var asked checks.Result
+	for end := time.Now().Add(2 * time.Minute); failed(asked) < 3; asked = run("datanode") {
+		if time.Now().After(end) {
+			t.Fatalf("the DataNode has not given up all three: %s", asked.Output)
+		}
+		_, _ = r.Put(t.Context(), fmt.Sprintf("/write-%d", time.Now().UnixNano()), 4, 1) // it notices what is read-only by a write.
+	}
+	tried := run("volumes")
+	t.Logf("%s names %q, %s names %q", tried.Status, tried.Disks, asked.Status, asked.Disks)
+	if diff := cmp.Diff(tried.Disks, asked.Disks); diff != "" || failed(tried) != 3 {
+		t.Errorf("%v failed when they were tried, disks (-tried +asked):\n%s", failed(tried), diff)
+	}
+	if !slices.Contains(asked.Disks, dn.DataDirs[1]) {
+		t.Errorf("%q has not the one that lies in memory: %s", asked.Disks, dn.DataDirs[1])
 	}
 }
 

@@ -65,6 +65,7 @@ type Query struct {
 type Report struct {
 	Dir      string
 	Device   string // of the kernel: "sdb1"; "" when it is no block device.
+	Disk     string // as Disks names it, when the directory has failed.
 	Problems []Problem
 	Seconds  float64 // that the write took; zero when it did not come so far.
 }
@@ -100,7 +101,11 @@ func (v *Prober) Look(ctx context.Context, q Query) []Report {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			reports[i] = v.one(ctx, q, dir, string(mounts), log)
+			r := v.one(ctx, q, dir, string(mounts), log)
+			if r.Failed() {
+				r.Disk = v.disk(ctx, string(mounts), dir)
+			}
+			reports[i] = r
 		})
 	}
 	wg.Wait()

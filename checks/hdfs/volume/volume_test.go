@@ -294,6 +294,64 @@ func TestASlowChildIsKilled(t *testing.T) {
 	}
 }
 
+// TestDisksOfThisMachine breaks directories by real mounts: whether a directory
+// is tried, or only asked for, its disk has the same name.
+func TestDisksOfThisMachine(t *testing.T) {
+	for name, tc := range map[string]struct {
+		prepare func(t *testing.T, dir string) string // returns the directory that is asked for.
+		point   bool                                  // its name is the mount point.
+	}{
+		"plain": {func(_ *testing.T, dir string) string { return dir }, false},
+		"bound": {func(t *testing.T, dir string) string {
+			mount(t, dir, "", syscall.MS_BIND, "")
+			return dir
+		}, false},
+		"in memory": {func(t *testing.T, dir string) string {
+			mount(t, dir, "tmpfs", 0, "size=64k")
+			return dir
+		}, true},
+		"a link": {func(t *testing.T, dir string) string {
+			mount(t, dir, "tmpfs", 0, "size=64k")
+			link := filepath.Join(t.TempDir(), "link")
+			if err := os.Symlink(dir, link); err != nil {
+				t.Fatal(err)
+			}
+			return link
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := prober(t, "")
+			v.smartctl = ""
+			point := dataDir(t)
+			dir := tc.prepare(t, point)
+			remove(t, filepath.Join(dir, "current"))
+			tried := v.Look(t.Context(), Query{Dirs: []string{dir}, Timeout: time.Minute})[0]
+			asked := v.Disks(t.Context(), []string{dir})[0]
+			if !tried.Failed() || tried.Disk != asked || asked == "" || tc.point && asked != point {
+				t.Errorf("tried it is %q, asked for it is %q: %+v", tried.Disk, asked, tried.Problems)
+			}
+		})
+	}
+}
+
+// TestDiskOfWhatHangs: a path that nobody can follow is named where its mount
+// is its own, and not where it could be a link.
+func TestDiskOfWhatHangs(t *testing.T) {
+	dir := dataDir(t)
+	for name, tc := range map[string]struct{ dir, want string }{
+		"a mount of its own": {dir, "sdb1"},
+		"below /":            {"/elsewhere", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := prober(t, world(t, dir, "rw", "rw", nil))
+			v.spawn.runs = map[string]*run{"readlink " + tc.dir: {givenUp: true}}
+			if got := v.Disks(t.Context(), []string{tc.dir})[0]; got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestAChildThatSaysNothing(t *testing.T) {
 	for name, argv := range map[string][]string{
 		"no such program": {"/no/such/program"},
