@@ -49,6 +49,23 @@
 // still bad has seen it: it opens again only when the check was good in
 // between. A rule or a check that is gone closes its incidents, saying so.
 //
+// # One disk, one incident
+//
+// A check may name disks that it has found broken. Before a problem opens an
+// incident, or opens one again, it looks for an open one on its node that names
+// one of its disks, of whatever rule. If there is one, the problem joins it:
+//
+//	hdfs-volumes critical, sdb1 ──► incident of sdb1
+//	hdfs-datanode warning, sdb1 ──► a line in it, once; who of its rule does not
+//	                                know of the incident is told of it, once
+//
+// A joined problem has no incident, so no policy of its rule acts. The incident
+// gets the severity of the more severe. When it closes, or its check does not
+// name the disk any more, a joined problem that is still bad opens its own. Two
+// that are open already stay two. Of those that come at the same time the one
+// that was bad for long enough first has the incident, or that of the rule that
+// stands first; a rule for any check is behind all others.
+//
 // # Who may act
 //
 // Only the leader writes and tells. Every write carries its term, and a store

@@ -1,6 +1,8 @@
 package alert
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"alps/mesh"
@@ -16,6 +18,13 @@ type draft struct {
 	frozen  bool
 	changed []*outcome
 	latest  map[key]*outcome
+	named   map[place][]key // which problems have incidents that name disks; nil: nobody has asked.
+}
+
+// place is where the same name means the same disk.
+type place struct {
+	dc   string
+	node mesh.NodeName
 }
 
 func (e *Engine) newDraft() *draft {
@@ -47,6 +56,36 @@ func (d *draft) again(k key) {
 	}
 }
 
+// due looks at the present of problems whose time has come.
+func (d *draft) due(keys []key) {
+	var sights []sight
+	for _, k := range keys {
+		if s, ok := d.e.present(k); ok && d.rules.byName[k.rule] != nil {
+			sights = append(sights, sight{k, look{rule: d.rules.byName[k.rule], state: s, now: d.now}})
+		}
+	}
+	d.each(sights)
+}
+
+// sight is a problem that is to be looked at.
+type sight struct {
+	key  key
+	look look
+}
+
+// each looks at problems in the order in which they had to open, in whatever
+// order they were found: of two of one disk the first has the incident.
+func (d *draft) each(sights []sight) {
+	slices.SortFunc(sights, func(a, b sight) int {
+		ripe := func(l *look) time.Duration { return l.held() - l.rule.For }
+		return cmp.Or(cmp.Compare(ripe(&b.look), ripe(&a.look)),
+			cmp.Compare(a.key.check, b.key.check), cmp.Compare(a.look.rule.order, b.look.rule.order))
+	})
+	for _, s := range sights {
+		d.step(s.key, s.look)
+	}
+}
+
 // site looks whether Consul is away.
 func (d *draft) site() {
 	d.again(key{rule: RuleConsulUnavailable, dc: d.e.o.DC, check: consulCheck})
@@ -58,9 +97,15 @@ func (d *draft) step(k key, l look) {
 	l.now, l.reopen, l.frozen = d.now, d.e.o.Reopen, d.frozen
 	if !rec.open() && l.verdict() == bad {
 		l.covered = d.covers(l.rule, &l.state)
+		l.same = d.same(k, l.state.Result.Disks)
 	}
 	o := step(rec, l)
 	d.e.wakes.set(k, o.again)
+	if o.joins {
+		if told := join(l.same, &l); told.changed {
+			d.keep(l.same.key(), &told)
+		}
+	}
 	if rec != nil && !o.changed {
 		rec.seen = o.Record.seen
 	}
@@ -81,6 +126,7 @@ func (d *draft) covers(r *rule, s *mesh.CheckState) bool {
 
 // keep adds an outcome to what will be stored.
 func (d *draft) keep(k key, o *outcome) {
+	d.index(k, &o.Record)
 	if before := d.latest[k]; before != nil && before.Record.ID == o.Record.ID {
 		before.Record = o.Record
 		before.Events = append(before.Events, o.Events...)
@@ -124,10 +170,6 @@ func (d *draft) close(k key, why string) {
 // reconcile looks at everything as it is now.
 func (d *draft) reconcile() {
 	// What matters is a small part of all checks, so the rest is not copied.
-	type sight struct {
-		key  key
-		look look
-	}
 	var sights []sight
 	reports := make(map[[2]string]bool) // the nodes whose agents report.
 	d.e.o.Checks.Each(func(s mesh.CheckState) bool {
@@ -136,16 +178,14 @@ func (d *draft) reconcile() {
 		}
 		d.rules.about(&s.Result, func(r *rule) {
 			k := key{r.Name, s.DC, s.Node, s.Result.Check}
-			l := look{rule: r, state: s, frozen: d.frozen}
+			l := look{rule: r, state: s, now: d.now, frozen: d.frozen}
 			if d.record(k) != nil || l.verdict() == bad {
 				sights = append(sights, sight{k, l})
 			}
 		})
 		return true
 	})
-	for _, s := range sights {
-		d.step(s.key, s.look)
-	}
+	d.each(sights)
 	d.review(reports)
 }
 

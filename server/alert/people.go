@@ -43,7 +43,8 @@ func (e *Engine) Close(ctx context.Context, id mesh.IncidentID, actor, text stri
 }
 
 // Reopen opens a closed incident again and tells the receivers of its rule.
-// mesh.Conflict says that another incident of the same problem is open.
+// mesh.Conflict says that another incident of the same problem, or of the same
+// disk, is open.
 func (e *Engine) Reopen(ctx context.Context, id mesh.IncidentID, actor, text string) (mesh.Incident, error) {
 	return e.change(ctx, id, func(o *outcome, now time.Time) error {
 		if o.Record.open() {
@@ -51,6 +52,10 @@ func (e *Engine) Reopen(ctx context.Context, id mesh.IncidentID, actor, text str
 		}
 		if other := e.records[o.Record.key()]; other.open() {
 			return mesh.Errorf(mesh.Conflict, "open incident %s again: the same problem is incident %s now", id, other.ID)
+		}
+		if other := e.newDraft().same(o.Record.key(), o.Record.Disks); other != nil {
+			return mesh.Errorf(mesh.Conflict, "open incident %s again: its disk %s is incident %s now",
+				id, strings.Join(common(o.Record.Disks, other.Disks), ", "), other.ID)
 		}
 		r := e.rules.Load().byName[o.Record.Rule]
 		if r == nil {

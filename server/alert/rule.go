@@ -57,6 +57,9 @@ type rule struct {
 	mesh.Rule
 
 	target *query.Expr // nil: every node.
+	// order is when it is asked, among those that look at one check: as they
+	// are listed, with those for any check behind.
+	order int
 }
 
 func (r *rule) lists(h mesh.Health) bool { return slices.Contains(r.Status, h) }
@@ -86,6 +89,9 @@ func compile(rules []mesh.Rule, receivers []string) (*ruleSet, error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("rule %q: %w", r.Name, err))
 			continue
+		}
+		if c.order = len(set.list); c.Check == "*" {
+			c.order += len(builtIn) + len(rules)
 		}
 		set.list = append(set.list, c)
 		set.byName[c.Name] = c
@@ -137,22 +143,29 @@ func compileRule(r mesh.Rule, receivers []string) (*rule, error) {
 // ofNode reports whether a check says how a node is, and not what runs on it.
 func ofNode(check string) bool { return check == mesh.AgentCheck || check == mesh.SerfCheck }
 
-// about calls fn for each rule that looks at a check, once.
+// about calls fn for each rule that looks at a check, once and in their order.
 func (s *ruleSet) about(r *mesh.CheckResult, fn func(*rule)) {
-	for _, c := range s.byCheck[r.Check] {
-		fn(c)
+	if ofNode(r.Check) { // nobody who says "*", or "Serf Health Status" for a service, means these.
+		each(s.byCheck[r.Check], nil, fn)
+		return
 	}
-	if ofNode(r.Check) {
-		return // nobody who says "*", or "Serf Health Status" for a service, means these.
+	var named []*rule
+	if r.Name != r.Check && !ofNode(r.Name) {
+		named = s.byCheck[r.Name]
 	}
-	if r.Name != r.Check {
-		for _, c := range s.byCheck[r.Name] {
-			if !ofNode(c.Check) {
-				fn(c)
-			}
+	each(s.byCheck[r.Check], named, fn)
+	each(s.byCheck["*"], nil, fn)
+}
+
+// each calls fn for the rules of two lists in the order of both.
+func each(a, b []*rule, fn func(*rule)) {
+	for len(a)+len(b) > 0 {
+		if len(b) == 0 || len(a) > 0 && a[0].order < b[0].order {
+			fn(a[0])
+			a = a[1:]
+		} else {
+			fn(b[0])
+			b = b[1:]
 		}
-	}
-	for _, c := range s.byCheck["*"] {
-		fn(c)
 	}
 }

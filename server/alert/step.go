@@ -33,6 +33,9 @@ type look struct {
 	queued bool
 	// covered: the node is in the rule's target. It is asked to open.
 	covered bool
+	// same is the open incident of a disk that state names, another problem's:
+	// what would open joins it. Nil: there is none.
+	same *Record
 }
 
 func (l *look) verdict() verdict {
@@ -93,6 +96,8 @@ type outcome struct {
 	// again is when the same state would decide differently, because time has
 	// passed; zero: never.
 	again time.Time
+	// joins: it would open, and is told in look.same in place of that.
+	joins bool
 }
 
 // step decides what becomes of the problem that rec, which may be nil, is the
@@ -132,9 +137,12 @@ func (o *outcome) consider(known bool, l *look) {
 		case known && o.Record.Muted, !l.covered:
 		case held < l.rule.For:
 			o.again = l.now.Add(l.rule.For - held)
+		case l.same != nil:
+			o.joins = true
 		case known && l.now.Sub(o.Record.Closed) <= l.reopen:
 			o.Record.Began = l.began()
 			o.Record.Health, o.Record.Output = l.state.Status, l.state.Result.Output
+			o.Record.Disks = l.state.Result.Disks
 			o.refresh(l)
 			o.reopened(l.now, self, describe(&l.state), l.rule.Notify)
 			o.Record.Fired = l.fired()
@@ -155,6 +163,7 @@ func (o *outcome) opened(l *look) {
 		Incident: mesh.Incident{
 			ID: mesh.NewIncidentID(), Rule: r.Name, DC: s.DC, Node: s.Node, Service: s.Result.Service,
 			Status: mesh.IncidentOpen, Health: s.Status, Output: s.Result.Output, Began: l.began(), Opened: now,
+			Disks: s.Result.Disks,
 		},
 		CheckID: s.Result.Check, Fired: l.fired(), seen: s.Received,
 	}
@@ -192,7 +201,7 @@ func (o *outcome) refresh(l *look) {
 func (o *outcome) reopened(now time.Time, actor, text string, receivers []string) {
 	r := &o.Record
 	r.Status, r.AckedBy, r.ClosedBy, r.Closed = mesh.IncidentOpen, "", "", time.Time{}
-	r.Muted, r.Lost, r.Flapping, r.Flaps = false, false, false, 0
+	r.Muted, r.Lost, r.Flapping, r.Flaps, r.Joined = false, false, false, 0, nil
 	r.Fired = now
 	r.Reopened++
 	o.add(now, mesh.EventReopened, actor, text)
@@ -230,6 +239,9 @@ func (o *outcome) follow(l *look) {
 	} else if r.Output != s.Result.Output && l.now.Sub(r.Updated) >= outputEvery {
 		r.Output = s.Result.Output
 		o.touch(l.now)
+	}
+	if v == bad {
+		o.disks(l)
 	}
 	if v == good && !r.Flapping && s.Received.After(r.Fired) {
 		o.line(l, mesh.EventRecovered, describe(s))
@@ -314,7 +326,10 @@ func (o *outcome) touch(now time.Time) {
 const maxWords = 200
 
 // describe says how a check is: its status and the first line of its output.
-func describe(s *mesh.CheckState) string {
+func describe(s *mesh.CheckState) string { return describeAs(s, "") }
+
+// describeAs says more between the two.
+func describeAs(s *mesh.CheckState, more string) string {
 	words, _, _ := strings.Cut(strings.TrimSpace(s.Result.Output), "\n")
 	if len(words) > maxWords {
 		words = strings.ToValidUTF8(words[:maxWords], "") + " …"
@@ -323,7 +338,7 @@ func describe(s *mesh.CheckState) string {
 	if name == "" {
 		name = "it"
 	}
-	text := name + " is " + string(s.Status)
+	text := name + " is " + string(s.Status) + more
 	if words != "" {
 		text += ": " + words
 	}

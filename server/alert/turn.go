@@ -56,9 +56,7 @@ func (e *Engine) decide(ctx context.Context) error {
 			d.observe(n.state)
 		}
 	}
-	for _, k := range e.wakes.due(now) {
-		d.again(k)
-	}
+	d.due(e.wakes.due(now))
 	d.site()
 	thawed := e.frozen && !d.frozen
 	if e.frozen = d.frozen; reread || thawed || e.lapsed || !now.Before(e.full) {
@@ -138,6 +136,7 @@ func (e *Engine) save(ctx context.Context, list []*outcome) error {
 		e.o.OnIncident(rec.Incident)
 		e.tellLog(o)
 	}
+	e.release(list)
 	return nil
 }
 

@@ -127,6 +127,7 @@ type Document struct {
 	Node       string     `json:"node,omitempty"`
 	Check      string     `json:"check,omitempty"`
 	Service    string     `json:"service,omitempty"`
+	Disks      []string   `json:"disks,omitempty"` // that are broken.
 	Health     string     `json:"health"`
 	Output     string     `json:"output,omitempty"` // at most MaxOutput bytes.
 	Owner      string     `json:"owner,omitempty"`
@@ -156,7 +157,7 @@ func (m *Message) Document() Document {
 	d := Document{
 		Version: 1, Delivery: m.ID, Status: StatusFiring, Kind: m.Kind, Text: m.Text,
 		Incident: string(i.ID), Rule: i.Rule, Severity: i.Severity, Summary: i.Summary,
-		DC: i.DC, Node: string(i.Node), Check: i.Check, Service: i.Service, Health: string(i.Health), Output: cut(i.Output, MaxOutput),
+		DC: i.DC, Node: string(i.Node), Check: i.Check, Service: i.Service, Disks: i.Disks, Health: string(i.Health), Output: cut(i.Output, MaxOutput),
 		Owner: i.Owner, Runbook: i.Runbook, Began: given(i.Began), Opened: i.Opened, Closed: given(i.Closed),
 		Reopened: i.Reopened, AckedBy: i.AckedBy, ClosedBy: i.ClosedBy, URL: m.URL, Occurrence: m.At,
 	}

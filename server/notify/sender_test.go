@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,13 +107,14 @@ func TestWebhookDocument(t *testing.T) {
 	d := notifytest.Delivery(7, "ops", notify.KindResolved)
 	d.ID = "0000000000000007/2"
 	d.Incident.Output = strings.Repeat("ü", 4096)
+	d.Incident.Disks = []string{"sdb1"}
 	if err := s.Send(t.Context(), notify.Message{Delivery: d, URL: "https://alps/7"}); err != nil {
 		t.Fatal(err)
 	}
 	got := h.docs[0]
 	if got.Version != 1 || got.Status != notify.StatusResolved || got.Incident != "0000000000000007" || got.Delivery != d.ID ||
 		got.Rule != "web-down" || got.Node != "n7" || got.DC != "bj-e-01" || got.Check != "web" || got.URL != "https://alps/7" ||
-		got.Closed == nil || got.Began == nil {
+		got.Closed == nil || got.Began == nil || !slices.Equal(got.Disks, d.Incident.Disks) {
 		t.Errorf("got %+v", got)
 	}
 	if n := len(got.Output); n > notify.MaxOutput || !strings.HasPrefix(got.Output, "üü") || !strings.HasSuffix(got.Output, "ü …") {
