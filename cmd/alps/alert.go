@@ -118,6 +118,7 @@ func (a *app) showIncident(i mesh.Incident) error {
 		check = "node"
 	}
 	line("check", strings.TrimSpace(check+" "+string(i.Health)))
+	line("disks", strings.Join(i.Disks, ", "))
 	line("output", firstLine(i.Output))
 	line("owner", i.Owner)
 	line("runbook", i.Runbook)

@@ -47,6 +47,7 @@ func storageEstate(t *testing.T) func(*testscript.Env) error {
 		s.Runs, s.Simulation = storageRuns(), simulation()
 		s.Incidents = []mesh.Incident{{
 			ID: "5d0e11c2ab349f70", Rule: "hdfs-disk", Severity: "critical", DC: "dc1", Node: "bj-e-hadoop01-11-203", Check: "hdfs-disk",
+			Disks:  []string{"sdb1", "sdc1"},
 			Status: mesh.IncidentOpen, Health: mesh.HealthCritical, Opened: day(), Updated: day(),
 		}}
 		s.Policies = v1.PolicyList{Policies: []v1.Policy{

@@ -101,7 +101,7 @@ export const jobs = [
 ];
 
 export const incidents = [
-  { id: "5d0e11c2ab349f70", rule: "hdfs-disk", severity: "critical", summary: "A data disk of bj-e-hadoop01-11-207 does not answer", owner: "storage", runbook: "https://wiki.example/hdfs-disk", dc: "bj-e-01", node: "bj-e-hadoop01-11-207", check: "disk-data", service: "", status: "open", health: "critical",
+  { id: "5d0e11c2ab349f70", rule: "hdfs-disk", severity: "critical", summary: "A data disk of bj-e-hadoop01-11-207 does not answer", owner: "storage", runbook: "https://wiki.example/hdfs-disk", dc: "bj-e-01", node: "bj-e-hadoop01-11-207", check: "disk-data", service: "", disks: ["sdg1"], status: "open", health: "critical",
     output: "CRITICAL - /data07: Input/output error", began: at(760), opened: at(730), updated: at(655),
     timeline: [
       { at: at(760), kind: "check", actor: "alps", text: "disk-data: passing → critical: /data07: Input/output error" },

@@ -126,6 +126,7 @@ export const en = {
   "col.owner": "Owner",
   "col.check": "Check",
   "col.service": "Service",
+  "col.disks": "Broken disks",
   "col.rule": "Rule",
   "col.policy": "Policy",
   "col.script": "Script",

@@ -29,6 +29,7 @@ export function IncidentPage({ id }: { id: string }) {
         {i.node && <div><dt>{t("col.node")}</dt><dd><a href={href("nodes", i.node)}>{i.node}</a></dd></div>}
         {i.check && <div><dt>{t("col.check")}</dt><dd>{i.check} <HealthMark health={i.health} /></dd></div>}
         {i.service && <div><dt>{t("col.service")}</dt><dd><a href={href("services", i.service)}>{i.service}</a></dd></div>}
+        {i.disks && <div><dt>{t("col.disks")}</dt><dd>{i.disks.join(", ")}</dd></div>}
         <div><dt>{t("col.rule")}</dt><dd>{i.rule}</dd></div>
         <div><dt>{t("since")}</dt><dd><Ago at={began(i)} /> <span class="dim">{absolute(began(i))}</span></dd></div>
         <div><dt>{t("col.lasted")}</dt><dd><Lasted incident={i} />{i.reopened ? ` · ${t("incident.reopened", { n: i.reopened })}` : ""}</dd></div>

@@ -277,6 +277,7 @@ export interface Incident {
   node?: string;
   check?: string;
   service?: string;
+  disks?: string[];
   status: "open" | "acked" | "closed";
   health: Health;
   output?: string;

@@ -127,6 +127,7 @@ export const zh: Record<keyof typeof en, string> = {
   "col.owner": "负责人",
   "col.check": "检查",
   "col.service": "服务",
+  "col.disks": "损坏的磁盘",
   "col.rule": "规则",
   "col.policy": "策略",
   "col.script": "脚本",
