@@ -67,6 +67,9 @@ type Incident struct {
 	// Disks are the broken disks that its check named when it was last bad. What
 	// else is bad of one of them on this node is the same incident.
 	Disks []string `json:"disks,omitempty"`
+	// Joined are the problems of those disks that have no incident of their own
+	// since this one was opened, in the order in which they came.
+	Joined []JoinedProblem `json:"joined,omitempty"`
 
 	Status IncidentStatus `json:"status"`
 	Health Health         `json:"health"` // of the check, as last seen.
@@ -83,6 +86,12 @@ type Incident struct {
 	Reopened int    `json:"reopened,omitempty"` // how often.
 
 	Timeline []IncidentEvent `json:"timeline,omitempty"` // oldest first; left out of lists.
+}
+
+// JoinedProblem is that a check of the node is bad by a rule as well.
+type JoinedProblem struct {
+	Rule  string `json:"rule"`
+	Check string `json:"check"`
 }
 
 // Key is what makes two incidents the same problem.

@@ -11,10 +11,11 @@ import (
 
 // same returns the open incident of another problem on the node of k that names
 // one of the disks, nil when there is none. Of several it is one that k has
-// joined, or else the oldest.
-func (d *draft) same(k key, disks []string) *Record {
+// joined, or else the oldest. mended is when a good result has closed one that k
+// had joined; zero: none has lately.
+func (d *draft) same(k key, disks []string) (found *Record, mended time.Time) {
 	if len(disks) == 0 {
-		return nil
+		return nil, mended
 	}
 	if d.named == nil {
 		d.named = make(map[place][]key)
@@ -22,20 +23,20 @@ func (d *draft) same(k key, disks []string) *Record {
 			d.index(k, d.record(k))
 		}
 	}
-	var found *Record
+	me := mesh.JoinedProblem{Rule: k.rule, Check: k.check}
 	for _, other := range d.named[place{k.dc, k.node}] {
-		r := d.record(other)
-		if other == k || !r.open() || len(common(disks, r.Disks)) == 0 {
-			continue
-		}
-		if found == nil || before(r, found, Joined{k.rule, k.check}) {
+		switch r := d.record(other); {
+		case other == k || r == nil || len(common(disks, r.Disks)) == 0:
+		case r.open() && (found == nil || before(r, found, me)):
 			found = r
+		case !r.open() && r.Health == mesh.HealthPassing && slices.Contains(r.Joined, me) && r.Closed.After(mended):
+			mended = r.Closed
 		}
 	}
-	return found
+	return found, mended
 }
 
-func before(a, b *Record, j Joined) bool {
+func before(a, b *Record, j mesh.JoinedProblem) bool {
 	if in := slices.Contains(a.Joined, j); in != slices.Contains(b.Joined, j) {
 		return in
 	}
@@ -43,10 +44,10 @@ func before(a, b *Record, j Joined) bool {
 }
 
 // index notes that the incident of a problem names disks, once somebody has
-// asked for that.
+// asked for that. One that is closed may have left others behind.
 func (d *draft) index(k key, r *Record) {
 	at := place{k.dc, k.node}
-	if d.named != nil && r.open() && len(r.Disks) > 0 && !slices.Contains(d.named[at], k) {
+	if d.named != nil && (r.open() || len(r.Joined) > 0) && len(r.Disks) > 0 && !slices.Contains(d.named[at], k) {
 		d.named[at] = append(d.named[at], k)
 	}
 }
@@ -57,7 +58,7 @@ func (d *draft) index(k key, r *Record) {
 func join(rec *Record, l *look) outcome {
 	var o outcome
 	o.Record = *rec
-	me := Joined{l.rule.Name, l.state.Result.Check}
+	me := mesh.JoinedProblem{Rule: l.rule.Name, Check: l.state.Result.Check}
 	if slices.Contains(rec.Joined, me) {
 		return o
 	}

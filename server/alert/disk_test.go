@@ -243,6 +243,45 @@ func TestWhatJoinedOpensWhenTheOtherCloses(t *testing.T) {
 	})
 }
 
+// TestWhatJoinedSaysItAnew has the disk mended: what was said of it before by
+// another check, which is asked seldom, is not believed for longer than until
+// that is asked again.
+func TestWhatJoinedSaysItAnew(t *testing.T) {
+	const period = 30 * time.Second
+	for name, tt := range map[string]struct {
+		then  mesh.Health // ten seconds later; "": nothing.
+		early []string
+		late  []string
+	}{
+		"it is well":       {passing, nil, nil},
+		"it is bad still":  {warning, []string{"datanode-bad"}, []string{"datanode-bad"}},
+		"nothing is heard": {"", nil, []string{"datanode-bad"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				seldom := func(h mesh.Health) {
+					s := disks("datanode", h, "sdb1")
+					s.Result.Period = period
+					r.set(s)
+				}
+				r.says("volumes", critical, "sdb1")
+				pass(time.Second)
+				seldom(warning)
+				r.says("volumes", passing)
+				pass(10 * time.Second)
+				wantOpen(t, r)
+				if tt.then != "" {
+					seldom(tt.then)
+				}
+				pass(10 * time.Second)
+				wantOpen(t, r, tt.early...)
+				pass(11 * time.Second)
+				wantOpen(t, r, tt.late...)
+			}, volumesBad, datanodeBad)
+		})
+	}
+}
+
 // TestWhatWouldReopenJoins has a problem come back while another incident of
 // the disk is open, by itself and by hand.
 func TestWhatWouldReopenJoins(t *testing.T) {

@@ -59,9 +59,11 @@
 //	hdfs-datanode warning, sdb1 ──► a line in it, once; who of its rule does not
 //	                                know of the incident is told of it, once
 //
-// A joined problem has no incident, so no policy of its rule acts. The incident
+// A joined problem has no incident of its own; who acts on incidents finds its
+// rule in the one that it has joined. The incident
 // gets the severity of the more severe. When it closes, or its check does not
-// name the disk any more, a joined problem that is still bad opens its own. Two
+// name the disk any more, a joined problem that is still bad opens its own; after
+// a good result it has to say so anew, within one period of its check. Two
 // that are open already stay two. Of those that come at the same time the one
 // that was bad for long enough first has the incident, or that of the rule that
 // stands first; a rule for any check is behind all others.

@@ -97,7 +97,7 @@ func (d *draft) step(k key, l look) {
 	l.now, l.reopen, l.frozen = d.now, d.e.o.Reopen, d.frozen
 	if !rec.open() && l.verdict() == bad {
 		l.covered = d.covers(l.rule, &l.state)
-		l.same = d.same(k, l.state.Result.Disks)
+		l.same, l.mended = d.same(k, l.state.Result.Disks)
 	}
 	o := step(rec, l)
 	d.e.wakes.set(k, o.again)

@@ -53,7 +53,7 @@ func (e *Engine) Reopen(ctx context.Context, id mesh.IncidentID, actor, text str
 		if other := e.records[o.Record.key()]; other.open() {
 			return mesh.Errorf(mesh.Conflict, "open incident %s again: the same problem is incident %s now", id, other.ID)
 		}
-		if other := e.newDraft().same(o.Record.key(), o.Record.Disks); other != nil {
+		if other, _ := e.newDraft().same(o.Record.key(), o.Record.Disks); other != nil {
 			return mesh.Errorf(mesh.Conflict, "open incident %s again: its disk %s is incident %s now",
 				id, strings.Join(common(o.Record.Disks, other.Disks), ", "), other.ID)
 		}

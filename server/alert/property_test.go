@@ -259,7 +259,7 @@ func (r *rig) joined(s *mesh.CheckState, rule string) bool {
 	}
 	return slices.ContainsFunc(list, func(rec alert.Record) bool {
 		return rec.Status != mesh.IncidentClosed && rec.DC == s.DC && rec.Node == s.Node && share(rec.Disks, s.Result.Disks) &&
-			slices.Contains(rec.Joined, alert.Joined{Rule: rule, Check: s.Result.Check})
+			slices.Contains(rec.Joined, mesh.JoinedProblem{Rule: rule, Check: s.Result.Check})
 	})
 }
 

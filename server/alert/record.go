@@ -39,9 +39,6 @@ type Record struct {
 	Lost     bool `json:"lost,omitempty"`
 	Flapping bool `json:"flapping,omitempty"`
 	Flaps    int  `json:"flaps,omitempty"`
-	// Joined are the problems of the same disk that opened no incident of their
-	// own since this one was opened, and are told in it.
-	Joined []Joined `json:"joined,omitempty"`
 
 	// seen is when the newest observation that counted was received. A term
 	// begins without.
@@ -51,12 +48,6 @@ type Record struct {
 func (r *Record) open() bool { return r != nil && r.Status != mesh.IncidentClosed }
 
 func (r *Record) key() key { return key{r.Rule, r.DC, r.Node, r.CheckID} }
-
-// Joined is a problem that another incident of its node tells.
-type Joined struct {
-	Rule  string `json:"rule"`
-	Check string `json:"check"`
-}
 
 // key is what makes two incidents the same problem, with the check that is
 // looked at.

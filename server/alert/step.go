@@ -36,6 +36,10 @@ type look struct {
 	// same is the open incident of a disk that state names, another problem's:
 	// what would open joins it. Nil: there is none.
 	same *Record
+	// mended is when a good result has closed the incident that this problem had
+	// joined: what is older may be about a disk that was broken then. Zero:
+	// nothing of that kind.
+	mended time.Time
 }
 
 func (l *look) verdict() verdict {
@@ -139,6 +143,8 @@ func (o *outcome) consider(known bool, l *look) {
 			o.again = l.now.Add(l.rule.For - held)
 		case l.same != nil:
 			o.joins = true
+		case !l.state.Received.After(l.mended) && l.now.Before(l.mended.Add(l.state.Result.Period)):
+			o.again = l.mended.Add(l.state.Result.Period)
 		case known && l.now.Sub(o.Record.Closed) <= l.reopen:
 			o.Record.Began = l.began()
 			o.Record.Health, o.Record.Output = l.state.Status, l.state.Result.Output

@@ -131,6 +131,7 @@ func (w *work) submit(ctx context.Context, r Record) (Record, error) {
 		return r, errDeposed
 	}
 	i, _ := w.e.incident(r.Incident)
+	i, _ = w.setup.about(p, i)
 	n, _ := w.e.o.Node(r.DC, r.Node)
 	within, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
@@ -174,6 +175,10 @@ func (w *work) reconsider(p *policy, r *Record) (Verdict, time.Time) {
 	i, ok := w.e.incident(r.Incident)
 	if !ok {
 		return Verdict{GuardStale, "the incident is closed"}, now
+	}
+	i, about := w.setup.about(p, i)
+	if !about {
+		return Verdict{GuardMode, "the incident is for other policies now"}, now
 	}
 	c, applies := w.e.newCase(p, &i, w.setup.limit)
 	if !applies {

@@ -211,8 +211,13 @@ func (e *Engine) concerns(s *setup) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, i := range e.incidents {
-		if i.Status != mesh.IncidentClosed && slices.ContainsFunc(s.policies, func(p *policy) bool { return p.Rule == i.Rule }) {
-			return true
+		if i.Status == mesh.IncidentClosed {
+			continue
+		}
+		for _, p := range s.policies {
+			if _, ok := s.about(p, i); ok {
+				return true
+			}
 		}
 	}
 	return false
@@ -233,7 +238,7 @@ func (e *Engine) bursts(s *setup, incidents []mesh.Incident, now time.Time) map[
 	foresight, _ := e.o.Incidents.(Foresight)
 	for _, p := range s.policies {
 		for i := range incidents {
-			if incidents[i].Rule == p.Rule && now.Sub(incidents[i].Opened) < p.StormWindow {
+			if concerns(&incidents[i], p.Rule) && now.Sub(incidents[i].Opened) < p.StormWindow {
 				out[p.Name]++
 			}
 		}

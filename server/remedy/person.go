@@ -117,6 +117,7 @@ func (e *Engine) Simulate(ctx context.Context, name string, id mesh.IncidentID) 
 	if p == nil || !ok {
 		return Simulation{}, noPolicy(name)
 	}
+	i, _ = s.about(p, i)
 	c, _ := e.newCase(p, &i, s.limit)
 	r := newRecord(p, c)
 	if len(r.Plan) == 0 {

@@ -3,6 +3,7 @@ package remedy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,40 @@ type setup struct {
 	byName   map[string]*policy
 	scripts  *library.Library
 	limit    mesh.RemedyMode
+}
+
+// about returns an incident as p looks at it, and whether p is for it. That of
+// a disk may tell of several problems: the first of them that a policy acts on
+// is the one that is mended, so that one disk has one remedy.
+func (s *setup) about(p *policy, i mesh.Incident) (mesh.Incident, bool) {
+	if p.Rule == i.Rule {
+		return i, true
+	}
+	if s.acts(i.Rule) {
+		return i, false
+	}
+	for _, problem := range i.Joined {
+		switch {
+		case problem.Rule == p.Rule:
+			i.Rule, i.Check = problem.Rule, problem.Check
+			return i, true
+		case s.acts(problem.Rule):
+			return i, false
+		}
+	}
+	return i, false
+}
+
+// acts reports whether a policy does anything about a rule's incidents.
+func (s *setup) acts(rule string) bool {
+	return slices.ContainsFunc(s.policies, func(p *policy) bool {
+		return p.Rule == rule && effective(p.Mode, s.limit) != mesh.RemedyOff
+	})
+}
+
+// concerns reports whether an incident tells of a problem by that rule.
+func concerns(i *mesh.Incident, rule string) bool {
+	return i.Rule == rule || slices.ContainsFunc(i.Joined, func(p mesh.JoinedProblem) bool { return p.Rule == rule })
 }
 
 // window is the longest in which storms are looked for.

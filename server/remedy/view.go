@@ -90,8 +90,9 @@ func (e *Engine) Explain(ctx context.Context, name string, id mesh.IncidentID) (
 	if !ok {
 		return nil, mesh.Errorf(mesh.NotFound, "no open incident is called %s", id).WithHint("`alps alert list` shows the incidents")
 	}
+	i, about := s.about(p, i)
 	c, applies := e.newCase(p, &i, s.limit)
-	if !applies || p.Rule != i.Rule {
+	if !applies || !about {
 		return nil, mesh.Errorf(mesh.Invalid, "policy %s is not for incident %s", name, id)
 	}
 	sw, err := e.o.Store.RemedySwitch(ctx)

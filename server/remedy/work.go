@@ -188,10 +188,11 @@ func (w *work) decide(ctx context.Context) error {
 	var said []Record
 	for i := range incidents {
 		for _, p := range w.setup.policies {
-			if p.Rule != incidents[i].Rule || incidents[i].Node == "" || incidents[i].Status == mesh.IncidentClosed {
+			incident, ok := w.setup.about(p, incidents[i])
+			if !ok || incident.Node == "" || incident.Status == mesh.IncidentClosed {
 				continue
 			}
-			r, err := w.consider(ctx, p, &incidents[i], burst[p.Name])
+			r, err := w.consider(ctx, p, &incident, burst[p.Name])
 			switch {
 			case err != nil:
 				return errors.Join(err, w.put(ctx, said...))

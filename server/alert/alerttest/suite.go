@@ -20,11 +20,10 @@ func sample(id mesh.IncidentID, node string, status mesh.IncidentStatus) alert.R
 	r := alert.Record{
 		Incident: mesh.Incident{
 			ID: id, Rule: "web-down", Severity: "critical", Summary: "web is critical", Owner: "ops", Runbook: "https://runbook",
-			DC: "bj-e-01", Node: mesh.NodeName(node), Check: "web", Service: "web-1", Disks: []string{"sdb1"}, Status: status, Health: mesh.HealthCritical,
+			DC: "bj-e-01", Node: mesh.NodeName(node), Check: "web", Service: "web-1", Disks: []string{"sdb1"}, Joined: []mesh.JoinedProblem{{Rule: "web-slow", Check: "web-time"}}, Status: status, Health: mesh.HealthCritical,
 			Output: "refused", Began: noon, Opened: noon.Add(time.Second), Updated: noon.Add(2 * time.Second), AckedBy: "ann", Reopened: 2,
 		},
 		CheckID: "web", Fired: noon.Add(time.Second + 5), Told: []string{"ops"}, Sent: 3, LastTold: noon, Lost: true, Flapping: true, Flaps: 4,
-		Joined: []alert.Joined{{Rule: "web-slow", Check: "web-time"}},
 	}
 	if status == mesh.IncidentClosed {
 		r.Closed, r.ClosedBy = noon.Add(time.Minute), "alps"
