@@ -60,6 +60,12 @@ func TestDocs(t *testing.T) {
 					break
 				}
 			}
+			// Consul's agents tell their coordinates some seconds after they came up.
+			if strings.Contains(string(text), "/rtt ") {
+				eventually(t, "the round-trip times to all others are known", func() bool {
+					return n.shell(t, `api nodes/bj-e-admin03/rtt | grep -o '"node"' | wc -l`) == "4\n"
+				})
+			}
 			doc := parseConsole(string(text))
 			ran := 0
 			for i, b := range doc {
