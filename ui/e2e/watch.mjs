@@ -1,8 +1,8 @@
 // Watches an incident live: prints "watching" once the page of alerts is open,
 // then waits until an incident about ALPS_NODE shows up by itself, opens it,
 // and waits until its story ends with the recovery. Nothing is reloaded. With
-// ALPS_APPROVE it says yes to the policy that asks, and prints "approved". What
-// a policy did is read to its end.
+// ALPS_APPROVE it tries what the policy that asks would do, says yes, and prints
+// "approved". What a policy did is read to its end.
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { need, open, page } from "./browser.mjs";
@@ -24,6 +24,9 @@ const shot = async (name) => {
 // approve says yes to the policy that asks about the incident, and comes back.
 async function approve() {
   await p.click('a[href*="/ui/remedy/"]:has-text("asks a person")', { timeout: patience });
+  await p.click('button:has-text("Try it first")');
+  await p.waitForSelector('.trial [role="status"]:has-text("It would act")', { timeout: patience });
+  await shot("run-tried");
   await p.click('.trace button:has-text("Approve")');
   await p.fill("dialog input", "watched by a browser");
   await shot("run-proposed");

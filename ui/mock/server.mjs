@@ -129,6 +129,11 @@ const routes = [
     publish("remedy", r.state, r.node);
     return r;
   }],
+  ["POST", /^\/v1\/policies\/([^/]+)\/simulate$/, ([policy], _, body) => {
+    const seen = data.runs.find((r) => r.policy === policy && r.steps?.some((s) => s.kind === "step"));
+    const steps = seen?.steps.slice(0, seen.steps.findIndex((s) => s.kind === "step") + 1) ?? [];
+    return { policy, incident: body.incident, would: true, verdicts: [{ guard: "paused" }, { guard: "mode" }], run: { ...seen, state: "observed", steps } };
+  }],
   ["POST", /^\/v1\/remedy\/(pause|resume)$/, ([what], q, body) => {
     const [policy, group] = [q.get("policy"), q.get("group")];
     const by = what === "pause" ? { ...(policy && { policy }), ...(group && { group }), by: "admin", at: new Date().toISOString(), reason: body.reason } : undefined;

@@ -10,7 +10,7 @@ import { useLive, useNow } from "./live";
 import { ProgressBar, progressOf } from "./progress";
 import { href } from "./router";
 import { Pairs, StepKnots, Woke } from "./steps";
-import type { CheckState, Incident, Policy, PolicyList, RemedyRun } from "./types";
+import type { CheckState, Incident, Policy, PolicyList, RemedyRun, Simulation } from "./types";
 import { Ago, Clipped, Dialog, Fault, HealthMark, Icon, Loading, Note, type Shape } from "./widgets";
 
 const open = ["decided", "running", "verifying", "undoing"];
@@ -142,6 +142,7 @@ function Proposal({ run: r, onDone }: { run: RemedyRun; onDone: () => void }) {
         <button type="button" class="primary" onClick={() => ask("approve")}>{t("trace.approve")}</button>
         <button type="button" class="danger" onClick={() => ask("reject")}>{t("trace.reject")}</button>
       </div>
+      <Trial run={r} />
       {asking && (
         <Dialog title={t(`trace.${asking}`)} onClose={() => { ask(undefined); setError(undefined); }}>
           <form onSubmit={(e) => void give(e)}>
@@ -156,6 +157,43 @@ function Proposal({ run: r, onDone }: { run: RemedyRun; onDone: () => void }) {
         </Dialog>
       )}
     </Note>
+  );
+}
+
+// Trial asks what the policy would do now, on the nodes, and changes nothing.
+function Trial({ run: r }: { run: RemedyRun }) {
+  const [busy, setBusy] = useState(false);
+  const [said, setSaid] = useState<Simulation>();
+  const [error, setError] = useState<ApiError>();
+  const ask = async () => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      setSaid(await post<Simulation>(`/v1/policies/${seg(r.policy)}/simulate`, { incident: r.incident }));
+    } catch (err) {
+      setError(err as ApiError);
+    }
+    setBusy(false);
+  };
+  const against = said?.verdicts.filter((v) => v.reason) ?? [];
+  return (
+    <div class="trial">
+      <p class="marks">
+        <button type="button" disabled={busy} onClick={() => void ask()}>{t("trial.ask")}</button>
+        <span class="dim">{busy ? t("trial.busy") : t("trial.what")}</span>
+      </p>
+      {error && <Fault error={error} />}
+      {said && (
+        <>
+          <p class="marks" role="status">
+            <span class={`mark ${said.would ? "good" : "warn"}`}><Icon shape={said.would ? "good" : "stop"} /><b>{said.would ? t("trial.would") : t("trial.wouldnot")}</b></span>
+            {!said.would && <span>{said.reason}</span>}
+          </p>
+          {against.length > 1 && <ul class="small">{against.map((v) => <li key={v.guard}><b>{v.guard}</b>: {v.reason}</li>)}</ul>}
+          <ol class="trace"><StepKnots run={said.run} rungs={[]} live={false} trial /></ol>
+        </>
+      )}
+    </div>
   );
 }
 

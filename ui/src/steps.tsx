@@ -11,7 +11,7 @@ type Rungs = NonNullable<Policy["rungs"]>;
 
 // StepKnots are the steps that were begun, and of the rung that is being taken
 // those that are still ahead while the run is open or proposed.
-export function StepKnots({ run: r, rungs, live }: { run: RemedyRun; rungs: Rungs; live: boolean }) {
+export function StepKnots({ run: r, rungs, live, trial }: { run: RemedyRun; rungs: Rungs; live: boolean; trial?: boolean }) {
   const begun = r.steps ?? [];
   const last = begun.at(-1)?.rung;
   const rung = rungs.find((x) => x.name === last) ?? (begun.length === 0 ? rungs[0] : undefined);
@@ -22,7 +22,7 @@ export function StepKnots({ run: r, rungs, live }: { run: RemedyRun; rungs: Rung
   return (
     <>
       {begun.map((s, i) => (
-        <StepKnot key={`${s.rung} ${s.kind} ${s.name} ${i}`} step={s} live={live} rung={named && s.rung !== begun[i - 1]?.rung}
+        <StepKnot key={`${s.rung} ${s.kind} ${s.name} ${i}`} step={s} live={live} trial={trial ?? false} rung={named && s.rung !== begun[i - 1]?.rung}
           undone={s.kind === "step" && begun.some((u) => u.kind === "undo" && u.rung === s.rung && u.name === s.name && u.state === "ok")} />
       ))}
       {ahead.map((p) => (
@@ -38,9 +38,10 @@ function Named({ kind, name }: { kind: string; name: string }) {
   return <><span class={`tag kind-${kind}`}>{word("kind", kind)}</span>{name}</>;
 }
 
-function form(s: RemedyStep): [Shape, string, string] {
+// form is how a step looks. In a trial nothing was done.
+function form(s: RemedyStep, trial: boolean): [Shape, string, string] {
   switch (s.state) {
-    case "ok": return ["good", "good", word("stepok", s.kind)];
+    case "ok": return ["good", "good", word("stepok", trial && s.kind === "step" ? "trial" : s.kind)];
     case "no": return s.kind === "confirm" || s.kind === "guard" ? ["stop", "warn", word("stepno", s.kind)] : ["bad", "bad", word("stepno", s.kind)];
     case "skip": return ["none", "none", word("stepstate", s.kind === "step" ? "nothing" : "skip")];
     case "running": return ["run", "info", word("stepstate", "running")];
@@ -48,8 +49,8 @@ function form(s: RemedyStep): [Shape, string, string] {
   }
 }
 
-function StepKnot({ step: s, live, rung, undone }: { step: RemedyStep; live: boolean; rung: boolean; undone: boolean }) {
-  const [shape, tone, said] = form(s);
+function StepKnot({ step: s, live, trial, rung, undone }: { step: RemedyStep; live: boolean; trial: boolean; rung: boolean; undone: boolean }) {
+  const [shape, tone, said] = form(s, trial);
   const nodes = s.nodes ?? [];
   const told = nodes.some((n) => n.answer?.reason && s.reason?.endsWith(n.answer.reason)); // behind the node's name.
   return (

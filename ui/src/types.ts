@@ -380,6 +380,14 @@ export interface RemedyRun {
   facts?: Record<string, string>;
 }
 
+// Simulation is what a policy would do; acting steps only said what they would.
+export interface Simulation {
+  verdicts: { guard: string; reason?: string }[];
+  run: RemedyRun;
+  would: boolean;
+  reason?: string;
+}
+
 export interface PlanStep {
   kind: StepKind;
   name: string;
