@@ -61,10 +61,30 @@ jobs and name discovery, for teams that run a data platform themselves.
 		}
 	}
 	root.AddCommand(newVersion(a))
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Run, c.RunE = nil, help
+		}
+	}
 	// Helps fit a terminal of 80 columns.
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", "Flags.FlagUsagesWrapped 80"))
 	a.noteBegin(root)
 	return root
+}
+
+// help shows the help of a command, which there must be: cobra's own shows that
+// of alps instead, as if all were well.
+func help(c *cobra.Command, args []string) error {
+	at, rest, err := c.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("there is no help about %q", strings.Join(args, " "))
+	}
+	if err != nil {
+		return misused(err, at, args)
+	}
+	at.InitDefaultHelpFlag()
+	return at.Help()
 }
 
 // noteBegin makes every command below c say when it begins: after its flags
