@@ -169,6 +169,12 @@ func TestProposalsAreAnswered(t *testing.T) {
 	}
 	_, err = c.ApproveRemedy(ctx, id(1), "")
 	wantCode(t, "approving twice", err, mesh.Conflict)
+	e.Loop.Change(func(s *apitest.LoopState) { s.Reach = []mesh.NodeName{"web1", "db1"} })
+	_, err = c.ApproveRemedy(ctx, id(2), "")
+	wantCode(t, "approving what acts outside the scope too", err, mesh.Denied)
+	if want := "it acts on nodes outside of the token's scope too (1)"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("approving what acts outside the scope too: %v, want %q", err, want)
+	}
 	got, err = c.RejectRemedy(ctx, id(2), "not at night")
 	if err != nil || got.State != mesh.RemedyRefused || got.Reason != "operator: not at night" {
 		t.Errorf("rejected: %+v, %v", got, err)
@@ -200,7 +206,7 @@ func TestProposalsAreAnswered(t *testing.T) {
 	}
 	wantAudit(t, e, []mesh.Audit{
 		line("approve", 1, mesh.OutcomeDone, "the spare is in"), line("approve", 1, mesh.OutcomeRefused, ""),
-		line("reject", 2, mesh.OutcomeDone, "not at night"),
+		line("approve", 2, mesh.OutcomeRefused, ""), line("reject", 2, mesh.OutcomeDone, "not at night"),
 		bare("approve", id(3)), bare("approve", "ffffffffffffffff"), bare("reject", id(3)),
 		line("reject", 4, mesh.OutcomeRefused, ""), bare("approve", id(1)),
 	})

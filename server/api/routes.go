@@ -121,7 +121,7 @@ func (s *Server) register() error {
 	add(reg, route{get, "/v1/policies", "list-policies", auth.Viewer, inScope, "", 0, "Policies and how they stand"}, s.listPolicies)
 	add(reg, route{get, "/v1/remedy-runs", "list-remedy-runs", auth.Viewer, inScope, "", 0, "What policies did and refused to do"}, s.listRuns)
 	add(reg, route{get, "/v1/remedy-runs/{id}", "get-remedy-run", auth.Viewer, inScope, "", 0, "One run of a policy with its evidence"}, s.getRun)
-	add(reg, route{post, "/v1/remedy-runs/{id}/approve", "approve-remedy-run", auth.Operator, inScope, "remedy.approve", 0, "Let a policy do what it has proposed"}, s.answer(s.Remedies.Approve))
+	add(reg, route{post, "/v1/remedy-runs/{id}/approve", "approve-remedy-run", auth.Operator, inScope, "remedy.approve", 0, "Let a policy do what it has proposed"}, s.answer(s.approve))
 	add(reg, route{post, "/v1/remedy-runs/{id}/reject", "reject-remedy-run", auth.Operator, inScope, "remedy.reject", 0, "Keep a policy from what it has proposed"}, s.answer(s.Remedies.Reject))
 	add(reg, route{post, "/v1/policies/{name}/simulate", "simulate-policy", auth.Operator, inScope, "remedy.simulate", 0, "What a policy would do about an incident, without doing it"}, s.simulate)
 	add(reg, route{post, "/v1/remedy/pause", "pause-remedy", auth.Operator, everyNode, "remedy.pause", 0, "Keep every policy from acting"}, s.pauseRemedy)

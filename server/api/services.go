@@ -145,6 +145,8 @@ type Approvals interface {
 	// means that it waits for nobody, or not any more.
 	Approve(ctx context.Context, actor string, id mesh.RemedyRunID, reason string) error
 	Reject(ctx context.Context, actor string, id mesh.RemedyRunID, reason string) error
+	// Reach lists the nodes that a run acts on when it is approved.
+	Reach(ctx context.Context, id mesh.RemedyRunID) ([]mesh.NodeName, error)
 	// Simulate says what a policy would do about an incident now. It asks the
 	// nodes and changes nothing on them; ctx bounds it.
 	Simulate(ctx context.Context, actor, policy string, incident mesh.IncidentID) (v1.Simulation, error)

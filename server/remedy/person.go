@@ -2,6 +2,7 @@ package remedy
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"alps/mesh"
@@ -35,6 +36,37 @@ func (e *Engine) Reject(ctx context.Context, actor string, id mesh.RemedyRunID, 
 	return e.answer(ctx, id, func(r Record) (Record, error) {
 		return r.refused(Verdict{GuardApproval, "rejected by " + signed(actor, reason)}, time.Now()), nil
 	})
+}
+
+// Reach lists, sorted, the nodes that a run acts on when its plan is carried
+// out: that of its incident, and those that its steps are taken on, as the
+// inventory has them now. mesh.Conflict says that nobody can tell.
+func (e *Engine) Reach(ctx context.Context, id mesh.RemedyRunID) ([]mesh.NodeName, error) {
+	list, err := e.o.Store.RemedyRuns(ctx, Filter{ID: id, Limit: 1})
+	if err == nil && len(list) == 0 {
+		err = noRun(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &list[0]
+	out := []mesh.NodeName{r.Node}
+	for _, rung := range r.Plan {
+		for _, s := range rung.Steps {
+			if s.Kind != mesh.StepAct {
+				continue
+			}
+			nodes, err := e.where(r.DC, r.Node, s.On)
+			if err != nil {
+				return nil, mesh.Errorf(mesh.Conflict, "say where run %s would act: %s %s: %w", id, s.Kind, s.Name, err)
+			}
+			for _, n := range nodes {
+				out = append(out, n.Node)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
 
 func signed(actor, reason string) string {

@@ -1,6 +1,7 @@
 package remedy_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,50 @@ func TestApprove(t *testing.T) {
 			t.Errorf("a second yes: %v", err)
 		}
 	})
+}
+
+// TestReach says on which nodes a run would act: where it asks does not count.
+func TestReach(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(rungs []mesh.Rung)
+		want   []mesh.NodeName
+		fault  string
+	}{
+		"on its node":       {func([]mesh.Rung) {}, []mesh.NodeName{"web1"}, ""},
+		"where it asks":     {func(r []mesh.Rung) { r[0].Steps[1].On = "service=nn" }, []mesh.NodeName{"web1"}, ""},
+		"on others":         {func(r []mesh.Rung) { r[1].Steps[2].On = "service=nn" }, []mesh.NodeName{"nn1", "nn2", "web1"}, ""},
+		"nobody can say it": {func(r []mesh.Rung) { r[0].Steps[2].On = "service=gone" }, nil, "no node of dc1 is one of service=gone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			rungs := plan()
+			for i := range rungs {
+				for j := range rungs[i].Steps {
+					rungs[i].Steps[j].On = ""
+				}
+			}
+			tt.change(rungs)
+			for _, n := range []mesh.NodeName{"nn2", "nn1"} {
+				w.nodes[n] = mesh.Node{ID: mesh.NodeID("id of " + n), Name: n, DC: "dc1", Services: []mesh.Service{{ID: "nn", Name: "nn"}}}
+			}
+			r := remedy.Record{RemedyRun: mesh.RemedyRun{ID: "a", DC: "dc1", Node: "web1", State: mesh.RemedyProposed}, Plan: rungs}
+			w.open("i1", "web1")
+			if err := w.PutRemedyRuns(t.Context(), 1, []remedy.Record{r}); err != nil {
+				t.Fatal(err)
+			}
+			got, err := w.engine(t, policy()).Reach(t.Context(), "a")
+			switch {
+			case tt.fault != "" && (mesh.CodeOf(err) != mesh.Conflict || !strings.Contains(err.Error(), tt.fault)):
+				t.Errorf("got %v, %v, want a conflict: %s", got, err, tt.fault)
+			case tt.fault == "" && (err != nil || !slices.Equal(got, tt.want)):
+				t.Errorf("got %v, %v, want %v", got, err, tt.want)
+			}
+		})
+	}
+	_, err := newWorld(t).engine(t, policy()).Reach(t.Context(), "nope")
+	if mesh.CodeOf(err) != mesh.NotFound {
+		t.Errorf("of no run: %v", err)
+	}
 }
 
 func TestReject(t *testing.T) {

@@ -38,6 +38,8 @@ type LoopState struct {
 	Policies    v1.PolicyList
 	Runs        []mesh.RemedyRun
 	Resumed     []string
+	// Reach are the nodes that a run acts on beside its own.
+	Reach []mesh.NodeName
 	// Simulation is what any policy that is listed would do; with a SimulateFault
 	// it fails, and it takes until SimulateUntil is closed, if that is not nil.
 	Simulation    v1.Simulation
@@ -292,6 +294,11 @@ func (r remedies) Run(_ context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, e
 
 func (r remedies) Approve(_ context.Context, actor string, id mesh.RemedyRunID, reason string) error {
 	return r.answer(id, func(x *mesh.RemedyRun) { x.State, x.Approved, x.Reason = mesh.RemedyDecided, actor, reason })
+}
+
+func (r remedies) Reach(ctx context.Context, id mesh.RemedyRunID) ([]mesh.NodeName, error) {
+	run, err := r.Run(ctx, id)
+	return append([]mesh.NodeName{run.Node}, r.State().Reach...), err
 }
 
 func (r remedies) Reject(_ context.Context, actor string, id mesh.RemedyRunID, reason string) error {

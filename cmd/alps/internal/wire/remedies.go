@@ -48,6 +48,10 @@ func (r remedies) Reject(ctx context.Context, actor string, id mesh.RemedyRunID,
 	return r.e.Reject(ctx, actor, id, reason)
 }
 
+func (r remedies) Reach(ctx context.Context, id mesh.RemedyRunID) ([]mesh.NodeName, error) {
+	return r.e.Reach(ctx, id)
+}
+
 // Simulate is the same for whoever asks: the audit has them.
 func (r remedies) Simulate(ctx context.Context, _, policy string, incident mesh.IncidentID) (v1.Simulation, error) {
 	s, err := r.e.Simulate(ctx, policy, incident)
