@@ -47,6 +47,7 @@ type Server struct {
 	beans []map[string]any
 	asked int
 	how   http.HandlerFunc
+	hook  func(n int)
 	below string
 	other http.HandlerFunc
 }
@@ -188,6 +189,13 @@ func (s *Server) Close() { s.http.Close() }
 // is being answered, and may be called by that.
 func (s *Server) Deafen() { _ = s.http.Listener.Close() } // it is closed, one way or the other.
 
+// OnAsk has do called before each answer, with the number of the request.
+func (s *Server) OnAsk(do func(n int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hook = do
+}
+
 // Asked is how many requests have come.
 func (s *Server) Asked() int {
 	s.mu.Lock()
@@ -228,6 +236,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.asked++
+	if n, hook := s.asked, s.hook; hook != nil {
+		s.mu.Unlock()
+		hook(n)
+		s.mu.Lock()
+	}
 	how := s.how
 	var out []map[string]any
 	query := r.URL.Query().Get("qry")

@@ -268,6 +268,35 @@ func TestProven(t *testing.T) {
 	}
 }
 
+// TestProvenJustNow has the DataNode be gone from one look to the next: it is not
+// asked for all over again, and one good look is not enough.
+func TestProvenJustNow(t *testing.T) {
+	for name, tc := range map[string]struct {
+		states []string // at each look.
+		want   mesh.Verdict
+	}{
+		"at the second look":          {[]string{"Decommission In Progress", "Decommissioned", "Decommissioned"}, ok},
+		"for one look alone":          {[]string{"Decommission In Progress", "Decommissioned", "Decommission In Progress"}, wait},
+		"at the first look alone":     {[]string{"Decommissioned", "Decommission In Progress"}, wait},
+		"not at all":                  {[]string{"Decommission In Progress", "Decommission In Progress"}, wait},
+		"it is taken back in between": {[]string{"Decommission In Progress", "Decommissioned", "In Service"}, no},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const perLook = 4 // requests to each NameNode: its state, its nodes, its blocks, its state again.
+			w := newWorld(t)
+			w.nn.OnAsk(func(n int) {
+				if n%perLook == 1 && n/perLook < len(tc.states) {
+					w.leaving(tc.states[n/perLook])
+				}
+			})
+			expect(t, w.ask("proven", "datanode="+key, "blocks_before=8"), tc.want, "")
+			if got := w.nn.Asked(); got != perLook*len(tc.states) {
+				t.Errorf("%d requests, want those of %d looks", got, len(tc.states))
+			}
+		})
+	}
+}
+
 // TestProvenBesideOldTrouble: blocks that lacked copies before, and stand still,
 // are nobody's fault; the same number that moves may be this remedy's.
 func TestProvenBesideOldTrouble(t *testing.T) {

@@ -88,24 +88,26 @@ func (j *judge) proven(ctx context.Context, a checks.Args) mesh.Answer {
 		return checks.Refuse("this node is none of the NameNodes of %s", s.Dir)
 	}
 	memory := j.memory(a, own.Name(), g)
-	first := j.look(ctx, nns, *own, g)
-	if first.answer.Verdict == mesh.VerdictNo {
-		return first.answer
+	was := j.look(ctx, nns, *own, g)
+	for { // at most three looks: what has just become so is looked at once more.
+		if was.answer.Verdict == mesh.VerdictNo {
+			return was.answer
+		}
+		if !rest(ctx, j.Pause) {
+			return with(checks.Wait("there was no time for a second look"), was.answer.Evidence)
+		}
+		is := j.look(ctx, nns, *own, g)
+		switch {
+		case is.answer.Verdict == mesh.VerdictNo:
+			return is.answer
+		case is.answer.Verdict == mesh.VerdictWait:
+			return j.waiting(g, was, is, memory)
+		case was.answer.Verdict == mesh.VerdictOK:
+			memory.forget()
+			return is.answer
+		}
+		was = is
 	}
-	if !rest(ctx, j.Pause) {
-		return with(checks.Wait("there was no time for a second look"), first.answer.Evidence)
-	}
-	second := j.look(ctx, nns, *own, g)
-	switch {
-	case second.answer.Verdict == mesh.VerdictNo:
-		return second.answer
-	case second.answer.Verdict == mesh.VerdictOK && first.answer.Verdict == mesh.VerdictOK:
-		memory.forget()
-		return second.answer
-	case second.answer.Verdict == mesh.VerdictOK:
-		second.answer = with(checks.Wait("it was so at the second look, and not yet at the first"), second.answer.Evidence)
-	}
-	return j.waiting(g, first, second, memory)
 }
 
 // look is one look at all NameNodes.
