@@ -1,6 +1,7 @@
 package remedy_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -8,13 +9,15 @@ import (
 	"alps/mesh"
 )
 
+// in is a policy of a group, with a rule of its own.
+func in(name, group string) mesh.Policy {
+	p := policy()
+	p.Name, p.Rule, p.Group, p.Storm = name, name, group, 0
+	return p
+}
+
 // TestGroups says that what one group does holds no other up, but on one node.
 func TestGroups(t *testing.T) {
-	in := func(name, group string) mesh.Policy {
-		p := policy()
-		p.Name, p.Rule, p.Group, p.Storm = name, name, group, 0
-		return p
-	}
 	tell(t, nil, func(s *story) {
 		drain, restart := in("drain", "hdfs"), in("restart", "web")
 		s.e = s.engine(s, drain, restart)
@@ -128,6 +131,19 @@ func TestPauseOfSome(t *testing.T) {
 		})
 	}
 	w := newWorld(t)
+	for name, tt := range map[string]struct {
+		policies []mesh.Policy
+		hint     string
+	}{
+		"there are some": {[]mesh.Policy{in("b", "web"), in("a", "hdfs"), in("c", "web"), in("d", "")}, "the groups are hdfs, web"},
+		"there is none":  {[]mesh.Policy{in("d", "")}, "write `group = …` into policies that belong together"},
+	} {
+		err := w.engine(t, tt.policies...).Pause(t.Context(), "ann", mesh.RemedyScope{Group: "hdsf"}, "")
+		e, ok := errors.AsType[*mesh.Error](err)
+		if !ok || e.Code != mesh.NotFound || e.Hint != tt.hint {
+			t.Errorf("%s: %v, want the hint %q", name, err, tt.hint)
+		}
+	}
 	both := mesh.RemedyScope{Policy: "restart-web", Group: "web"}
 	if err := w.engine(t, policy()).Pause(t.Context(), "ann", both, ""); mesh.CodeOf(err) != mesh.Invalid {
 		t.Errorf("pause %+v: %v, want it invalid", both, err)

@@ -71,6 +71,18 @@ func (s *setup) about(p *policy, i mesh.Incident) (mesh.Incident, bool) {
 	return i, false
 }
 
+// groups are those of the policies, sorted.
+func (s *setup) groups() []string {
+	var out []string
+	for _, p := range s.policies {
+		if p.Group != "" {
+			out = append(out, p.Group)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // acts reports whether a policy does anything about a rule's incidents.
 func (s *setup) acts(rule string) bool {
 	return slices.ContainsFunc(s.policies, func(p *policy) bool {

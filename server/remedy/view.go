@@ -169,13 +169,21 @@ func (e *Engine) throw(ctx context.Context, put func(context.Context, Pause) err
 		return mesh.Errorf(mesh.Invalid, "either a policy or a group is meant: %q or %q", p.Policy, p.Group)
 	case p.Policy != "" && s.byName[p.Policy] == nil:
 		return noPolicy(p.Policy)
-	case p.Group != "" && !slices.ContainsFunc(s.policies, func(have *policy) bool { return have.Group == p.Group }):
-		return mesh.Errorf(mesh.NotFound, "no policy has the group %q", p.Group).WithHint("`alps remedy list` shows the policies")
+	case p.Group != "" && !slices.Contains(s.groups(), p.Group):
+		return noGroup(p.Group, s.groups())
 	}
 	p.At, p.Reason = time.Now(), strings.TrimSpace(p.Reason)
 	err := put(ctx, p)
 	e.Kick()
 	return err
+}
+
+func noGroup(name string, all []string) error {
+	hint := "write `group = …` into policies that belong together"
+	if len(all) > 0 {
+		hint = "the groups are " + strings.Join(all, ", ")
+	}
+	return mesh.Errorf(mesh.NotFound, "no policy has the group %q", name).WithHint("%s", hint)
 }
 
 func noRun(id mesh.RemedyRunID) error {
