@@ -300,7 +300,7 @@ func TestStopped(t *testing.T) {
 
 // TestPair has two NameNodes, of which one hangs or is away.
 func TestPair(t *testing.T) {
-	r := start(t, cluster.Options{HA: true, DataNodes: 2, Replication: 1})
+	r := start(t, cluster.Options{HA: true, DataNodes: 4}) // three stay, as many as a block has copies.
 	active, standby := r.NameNodes()[0], r.NameNodes()[1]
 	dn := r.DataNodes()[0]
 	facts := map[string]string{"datanode": dn.Key()}
