@@ -56,9 +56,11 @@ func logged(t *testing.T, p *dev.Process, what string) int {
 	return strings.Count(string(b), what)
 }
 
-// setRules puts rules in force, with HOOK and CTL filled in.
+// setRules puts rules in force, with HOOK and CTL filled in. What a policy of the
+// rules before has begun is over then: it would hold up those of the new ones.
 func setRules(t *testing.T, r *loop.Rig, rules string) {
 	t.Helper()
+	runs(t, r, "")
 	text := strings.NewReplacer("HOOK", r.Hook.URL(), "CTL", r.WebControl()).Replace(rules)
 	dir := filepath.Join(r.Server().Dir(), "rules.d")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -167,13 +169,19 @@ func closed(i mesh.Incident) bool { return i.Status == mesh.IncidentClosed }
 
 func anyState(mesh.Incident) bool { return true }
 
-// runs are the runs of a policy, the newest first.
+// runs are the runs of a policy, the newest first, or of all policies when they
+// are called "". None is under way: a check may be seen to pass before its job
+// has ended, and then the next result proves it.
 func runs(t *testing.T, r *loop.Rig, policy string) []mesh.RemedyRun {
 	t.Helper()
-	list, err := r.Client().RemedyRuns(t.Context(), v1.RemedyRunFilter{Policy: policy})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var list []mesh.RemedyRun
+	loop.Await(t, "no run of a policy is under way", func(ctx context.Context) (err error) {
+		list, err = r.Client().RemedyRuns(ctx, v1.RemedyRunFilter{Policy: policy})
+		if err == nil && slices.ContainsFunc(list, func(run mesh.RemedyRun) bool { return run.State.Open() }) {
+			err = fmt.Errorf("runs are %+v", list)
+		}
+		return err
+	})
 	return list
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"alps/cmd/alps/internal/loop"
 	"alps/mesh"
-	v1 "alps/server/api/v1"
 )
 
 const web = "web.service.yixia"
@@ -81,18 +80,15 @@ func TestLoop(t *testing.T) {
 	})
 
 	t.Run("the job", func(t *testing.T) {
-		runs, err := r.Client().RemedyRuns(t.Context(), v1.RemedyRunFilter{Policy: "restart-web"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		all := runs(t, r, "restart-web")
 		var acted []mesh.RemedyRun
-		for _, run := range runs {
+		for _, run := range all {
 			if run.State != mesh.RemedyRefused {
 				acted = append(acted, run)
 			}
 		}
 		if len(acted) != 1 || acted[0].State != mesh.RemedySucceeded || acted[0].Node != victim || acted[0].Incident != open.ID {
-			t.Fatalf("runs are %+v, want one that succeeded on %s", runs, victim)
+			t.Fatalf("runs are %+v, want one that succeeded on %s", all, victim)
 		}
 		job, err := r.Client().Job(t.Context(), string(acted[0].ID))
 		if err != nil {
