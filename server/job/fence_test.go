@@ -78,8 +78,19 @@ func TestLostFence(t *testing.T) {
 				r.stop() // and after a restart, again.
 				r.start()
 			}
+			announced := func(want bool) {
+				t.Helper()
+				if got, err := r.service.Announced(t.Context(), id); err != nil || got != want {
+					t.Errorf("announced: %v, %v, want %v", got, err, want)
+				}
+			}
+			announced(false)
 			b.SetLock(lockKey, "mine2")
 			sub := r.submit(fenced(id, target, "mine2"))
+			announced(true)
+			if _, err := r.service.Announced(t.Context(), mesh.NewJobID()); mesh.CodeOf(err) != mesh.NotFound {
+				t.Errorf("announced, of no job: %v", err)
+			}
 			if !sub.Repeated || !sub.Published {
 				t.Errorf("submitted again by the leader = repeated %v, published %v", sub.Repeated, sub.Published)
 			}

@@ -116,6 +116,24 @@ func (s *Service) repeat(ctx context.Context, r Request, j Job) (Submission, err
 	return s.publish(ctx, sub, l, missing, r.Fence)
 }
 
+// Announced reports whether the nodes of a job were told of it in every
+// datacenter, or it is over. A job whose lock was lost before is not, until it
+// is submitted again. mesh.NotFound says that there is no such job.
+func (s *Service) Announced(ctx context.Context, id mesh.JobID) (bool, error) {
+	l, err := s.placed(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, p := range l.places {
+		if !p.Published {
+			return !l.job.Ended.IsZero(), nil
+		}
+	}
+	return true, nil
+}
+
 // placed returns a job with its places, also when another server has taken it
 // in.
 func (s *Service) placed(ctx context.Context, id mesh.JobID) (l *live, err error) {

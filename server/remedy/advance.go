@@ -115,8 +115,14 @@ func (w *work) submit(ctx context.Context, r Record) (Record, error) {
 		case err != nil:
 			return r, fmt.Errorf("ask for job %s: %w", r.ID, err)
 		case found:
-			r.Job = job
-			return r.submitted(time.Now(), timeout), nil
+			told, err := w.e.o.Jobs.Announced(ctx, r.ID)
+			if err != nil {
+				return r, fmt.Errorf("ask for job %s: %w", r.ID, err)
+			}
+			if told {
+				r.Job = job
+				return r.submitted(time.Now(), timeout), nil
+			}
 		}
 	}
 	if v, c := w.reconsider(p, &r); v.Reason != "" {

@@ -206,9 +206,20 @@ func (w *work) follow(ctx context.Context, r *Record, s *mesh.RemedyStep) (moved
 			return false, fmt.Errorf("ask for job %s: %w", s.Job, err)
 		}
 	}
+	if found && w.told[r.ID] != s.Job {
+		told, err := w.e.o.Jobs.Announced(ctx, s.Job)
+		if err != nil {
+			return false, fmt.Errorf("ask for job %s: %w", s.Job, err)
+		}
+		if told {
+			w.told[r.ID] = s.Job
+		} else if v := w.mayGoOn(r, s.Kind); v.Reason == "" {
+			found = false // whoever made it was deposed before its nodes were told.
+		}
+	}
 	if !found {
 		if now.After(s.Tried.Add(submitWithin)) {
-			w.again(r, s, fmt.Sprintf("the job could not be submitted: %v", w.trouble[r.ID]))
+			w.again(r, s, w.untold(r))
 			return true, nil
 		}
 		return w.submitStep(ctx, r, s)
@@ -229,6 +240,14 @@ func (w *work) follow(ctx context.Context, r *Record, s *mesh.RemedyStep) (moved
 		w.over(r, s, c)
 	}
 	return true, nil
+}
+
+// untold says why the nodes of a step were not told of its job.
+func (w *work) untold(r *Record) string {
+	if err := w.trouble[r.ID]; err != nil {
+		return fmt.Sprintf("the job could not be submitted: %v", err)
+	}
+	return "the job was not announced: another server led then"
 }
 
 // collect takes over how the targets of a job fare, and reports whether an
@@ -313,6 +332,7 @@ func (w *work) submitStep(ctx context.Context, r *Record, s *mesh.RemedyStep) (m
 	switch {
 	case err == nil:
 		delete(w.trouble, r.ID)
+		w.told[r.ID] = s.Job
 		return false, nil
 	case final(err):
 		w.over(r, s, conclusion{state: mesh.StepNo, reason: fmt.Sprintf("the job was not accepted: %v", err)})

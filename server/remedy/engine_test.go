@@ -434,6 +434,40 @@ func TestPause(t *testing.T) {
 	})
 }
 
+// TestTakeoverOfAMuteJob kills a server between a job and its announcement: the
+// next one has the same job announced, unless it is not wanted any more.
+func TestTakeoverOfAMuteJob(t *testing.T) {
+	for name, tt := range map[string]struct {
+		paused bool
+		want   string
+		count  int
+	}{
+		"it is wanted": {false, "running", 2},
+		"it is paused": {true, "refused:paused", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tell(t, nil, func(s *story) {
+				s.open("i1", "web1")
+				s.mute = true
+				_ = s.e.Turn(s.Context()) // it dies.
+				s.want("when it died", "decided")
+				s.term++
+				s.e = s.engine(s, s.p)
+				if tt.paused {
+					if err := s.e.Pause(s.Context(), "ann", mesh.RemedyScope{}, ""); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.turn(time.Second)
+				s.want("by the next one", tt.want)
+				if j := s.theJob(); j.count != tt.count || j.mute != tt.paused {
+					t.Errorf("the job was submitted %d times, want %d; nobody was told: %v", j.count, tt.count, j.mute)
+				}
+			})
+		})
+	}
+}
+
 // TestTakeover kills a server at each of its effects and has another go on.
 func TestTakeover(t *testing.T) {
 	for fuel := 1; fuel < 60; fuel++ {

@@ -259,6 +259,43 @@ func TestPlanWaitsForSoLong(t *testing.T) {
 	})
 }
 
+// TestPlanTakeoverOfAMuteJob kills a server between the job of a step and its
+// announcement.
+func TestPlanTakeoverOfAMuteJob(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after time.Duration // until another leads.
+		want  string
+		jobs  int
+	}{
+		"soon":     {time.Second, "a-confirm:ok a-guard:running", 2},
+		"too late": {40 * time.Second, "a-confirm:ok a-guard:waiting", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			climb(t, plan(), func(s *story) {
+				j := s.theJob()
+				j.state, j.answers = mesh.JobState{State: mesh.OK}, map[mesh.NodeID]mesh.Answer{j.Nodes[0]: {Verdict: mesh.VerdictOK}}
+				s.mute = true
+				_ = s.e.Turn(s.Context()) // it dies.
+				s.term++
+				time.Sleep(tt.after)
+				s.result("web1", mesh.HealthCritical)
+				s.e = s.engine(s, s.p)
+				s.turn(0)
+				s.wantSteps("by the next one", tt.want)
+				mute := 0
+				for _, j := range s.jobs {
+					if j.mute {
+						mute++
+					}
+				}
+				if soon := tt.after == time.Second; len(s.jobs) != tt.jobs || mute == 0 != soon {
+					t.Errorf("%d jobs, of %d nobody was told; want %d", len(s.jobs), mute, tt.jobs)
+				}
+			})
+		})
+	}
+}
+
 func TestPlanIsPaused(t *testing.T) {
 	climb(t, plan(), func(s *story) {
 		s.say(mesh.VerdictOK, "")

@@ -53,11 +53,13 @@ type world struct {
 	// attributes are what is declared, by node/name.
 	attributes map[string]string
 	submitErr  error
-	onSubmit   func(remedy.Submission)             // nil: nobody looks.
-	auto       func(remedy.Submission) mesh.Answer // nil: jobs wait for an answer.
-	listed     func()                              // happens while the incidents are read; nil: nothing.
-	noteErr    error
-	slow       time.Duration // how long a note takes.
+	// mute has the server die between a job and its announcement.
+	mute     bool
+	onSubmit func(remedy.Submission)             // nil: nobody looks.
+	auto     func(remedy.Submission) mesh.Answer // nil: jobs wait for an answer.
+	listed   func()                              // happens while the incidents are read; nil: nothing.
+	noteErr  error
+	slow     time.Duration // how long a note takes.
 
 	notes  []string
 	cries  []string
@@ -68,7 +70,8 @@ type world struct {
 type job struct {
 	remedy.Submission
 	state mesh.JobState
-	count int // how often it was submitted.
+	mute  bool // it was made, and nobody was told of it.
+	count int  // how often it was submitted.
 	at    time.Time
 	// answers are what the nodes of a step say, and ends how the job of single
 	// nodes ended when it was not as state says.
@@ -232,6 +235,7 @@ func (w *world) Submit(_ context.Context, s remedy.Submission) (bool, error) {
 	return already, w.effect(func() {
 		if j := w.jobs[s.ID]; j != nil {
 			j.count++
+			j.mute = false
 			already = true
 			return
 		}
@@ -240,6 +244,10 @@ func (w *world) Submit(_ context.Context, s remedy.Submission) (bool, error) {
 		}
 		j := &job{Submission: s, state: mesh.JobState{State: mesh.Pending}, count: 1, at: time.Now()}
 		w.jobs[s.ID] = j
+		if w.mute {
+			w.mute, j.mute, w.dead = false, true, true
+			return
+		}
 		if w.auto == nil {
 			return
 		}
@@ -249,6 +257,13 @@ func (w *world) Submit(_ context.Context, s remedy.Submission) (bool, error) {
 			j.answers[n] = a
 		}
 	})
+}
+
+func (w *world) Announced(_ context.Context, id mesh.JobID) (bool, error) {
+	if w.dead {
+		return false, errDead
+	}
+	return !w.jobs[id].mute, nil
 }
 
 func (w *world) State(_ context.Context, id mesh.JobID) (mesh.JobState, bool, error) {

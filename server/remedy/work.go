@@ -23,11 +23,13 @@ type work struct {
 	asked   map[mesh.RemedyRunID]Record // proposals.
 	fresh   mesh.RemedyRunID            // decided in this turn: its job cannot exist yet.
 	trouble map[mesh.RemedyRunID]error  // why open runs could not be submitted.
-	past    map[string][]mesh.RemedyRun // by policy: Case.Acts.
-	words   map[pair]word
-	heard   map[mesh.IncidentID]bool // whose words were read.
-	called  map[string]time.Time     // by policy: the last refusal for a storm.
-	tales   []tale                   // what is to be told, in order.
+	// told has, by run, the job of a step of which the nodes were told.
+	told   map[mesh.RemedyRunID]mesh.JobID
+	past   map[string][]mesh.RemedyRun // by policy: Case.Acts.
+	words  map[pair]word
+	heard  map[mesh.IncidentID]bool // whose words were read.
+	called map[string]time.Time     // by policy: the last refusal for a storm.
+	tales  []tale                   // what is to be told, in order.
 }
 
 type pair struct {
@@ -80,7 +82,7 @@ func compare[T cmp.Ordered](a, b T) int { return cmp.Compare(a, b) }
 func (e *Engine) load(ctx context.Context, term uint64, s *setup) (*work, error) {
 	w := &work{
 		e: e, term: term, setup: s, past: make(map[string][]mesh.RemedyRun), words: make(map[pair]word),
-		trouble: make(map[mesh.RemedyRunID]error), heard: make(map[mesh.IncidentID]bool), called: make(map[string]time.Time), asked: make(map[mesh.RemedyRunID]Record),
+		trouble: make(map[mesh.RemedyRunID]error), told: make(map[mesh.RemedyRunID]mesh.JobID), heard: make(map[mesh.IncidentID]bool), called: make(map[string]time.Time), asked: make(map[mesh.RemedyRunID]Record),
 	}
 	open, err := e.o.Store.RemedyRuns(ctx, Filter{Open: true})
 	if err != nil {
@@ -359,6 +361,7 @@ func (w *work) remember(r Record) {
 	case !open && at >= 0:
 		w.open = slices.Delete(slices.Clone(w.open), at, at+1) // advance goes through it.
 		delete(w.trouble, r.ID)
+		delete(w.told, r.ID)
 	}
 	p := w.setup.byName[r.Policy]
 	if p == nil {

@@ -296,6 +296,11 @@ func (l *loop) attribute(n *mesh.Node, name string) string {
 	return n.Meta[name]
 }
 
+// Announced implements remedy.Jobs.
+func (r remedyJobs) Announced(ctx context.Context, id mesh.JobID) (bool, error) {
+	return r.s.Announced(ctx, id)
+}
+
 // State implements remedy.Jobs.
 func (r remedyJobs) State(ctx context.Context, id mesh.JobID) (mesh.JobState, bool, error) {
 	list, _, err := r.s.Targets(ctx, job.Actor{Name: "alps", Scope: everyNode()}, id, job.TargetPage{After: -1, Limit: 1})
