@@ -42,14 +42,10 @@ func (e *Engine) Reject(ctx context.Context, actor string, id mesh.RemedyRunID, 
 // out: that of its incident, and those that its steps are taken on, as the
 // inventory has them now. mesh.Conflict says that nobody can tell.
 func (e *Engine) Reach(ctx context.Context, id mesh.RemedyRunID) ([]mesh.NodeName, error) {
-	list, err := e.o.Store.RemedyRuns(ctx, Filter{ID: id, Limit: 1})
-	if err == nil && len(list) == 0 {
-		err = noRun(id)
-	}
+	r, err := e.record(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	r := &list[0]
 	out := []mesh.NodeName{r.Node}
 	for _, rung := range r.Plan {
 		for _, s := range rung.Steps {
@@ -85,16 +81,14 @@ func (e *Engine) answer(ctx context.Context, id mesh.RemedyRunID, decide func(Re
 	if !leads {
 		return mesh.Errorf(mesh.Unavailable, "answer run %s: this server does not lead", id)
 	}
-	list, err := e.o.Store.RemedyRuns(ctx, Filter{ID: id, Limit: 1})
+	asked, err := e.record(ctx, id)
 	switch {
 	case err != nil:
 		return err
-	case len(list) == 0:
-		return noRun(id)
-	case list[0].State != mesh.RemedyProposed:
-		return mesh.Errorf(mesh.Conflict, "run %s asks nothing: it is %s", id, list[0].State).WithHint("`alps remedy runs` shows what is proposed")
+	case asked.State != mesh.RemedyProposed:
+		return mesh.Errorf(mesh.Conflict, "run %s asks nothing: it is %s", id, asked.State).WithHint("`alps remedy runs` shows what is proposed")
 	}
-	r, err := decide(list[0])
+	r, err := decide(asked)
 	if err != nil {
 		return err
 	}

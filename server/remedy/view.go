@@ -135,14 +135,20 @@ func (e *Engine) Runs(ctx context.Context, f Filter) ([]mesh.RemedyRun, error) {
 
 // Get returns one run, mesh.NotFound when there is none.
 func (e *Engine) Get(ctx context.Context, id mesh.RemedyRunID) (mesh.RemedyRun, error) {
+	r, err := e.record(ctx, id)
+	return r.RemedyRun, err
+}
+
+// record finds one run in the store, mesh.NotFound when there is none.
+func (e *Engine) record(ctx context.Context, id mesh.RemedyRunID) (Record, error) {
 	list, err := e.o.Store.RemedyRuns(ctx, Filter{ID: id, Limit: 1})
 	if err == nil && len(list) == 0 {
 		err = noRun(id)
 	}
 	if err != nil {
-		return mesh.RemedyRun{}, err
+		return Record{}, err
 	}
-	return list[0].RemedyRun, nil
+	return list[0], nil
 }
 
 // Pause keeps the policies that are meant from acting until Resume, on whichever
