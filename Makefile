@@ -34,8 +34,15 @@ test-loop: build consul ## run the closed loop on real clusters, with its faults
 test-hdfs: build consul hadoop ## run what needs a real HDFS, with its broken disks (all of it only as root)
 	@go run ./tools/suite hdfs
 
+# In Go 1.26 the timers of a bubble (testing/synctest) share one context of the
+# race detector, which dies of it, once in many runs, when two threads use it at
+# a time (golang/go#78156). Tests with bubbles get one processor until go.mod
+# says 1.27, where it is mended.
+BUBBLES = grep -rl '"testing/synctest"' --include='*_test.go' mesh agent server checks | xargs -n1 dirname | sort -u | sed 's,^,alps/,'
+
 race: consul ## run the engines' tests under the race detector
-	go test -race ./mesh/... ./agent/... ./server/... $$(go list ./checks/... | grep -v /hdfs)
+	go test -race $$(go list ./mesh/... ./agent/... ./server/... ./checks/... | grep -v /hdfs | grep -vxF "$$($(BUBBLES))")
+	go test -race -cpu 1 $$($(BUBBLES))
 	go test -race -short ./checks/hdfs/...
 
 lint: bin/golangci-lint ## check vet, formatting, style and the import edges
