@@ -116,3 +116,57 @@ func TestOnceInHalfAnHour(t *testing.T) {
 	}
 	t.Error("there is no policy restart-service")
 }
+
+// TestHDFSPage takes what docs/hdfs.md has people write: the agent's
+// configuration and the definition are read as they stand there, and the
+// policies that it names are those that ship for HDFS.
+func TestHDFSPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/hdfs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(first string) string {
+		_, text, ok := strings.Cut(string(page), "```hcl\n"+first+"\n")
+		text, _, end := strings.Cut(text, "```")
+		if !ok || !end {
+			t.Fatalf("the page has no block that begins with %q", first)
+		}
+		return text
+	}
+	conf := filepath.Join(t.TempDir(), "agent.hcl")
+	if err := os.WriteFile(conf, []byte("data_dir = \"/var/lib/alps\"\n"+block("# /etc/alps/agent.hcl")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err := config.LoadAgent(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(a.Check.Packs, "hdfs") || a.Exec.Env["HADOOP_CONF_DIR"] == "" {
+		t.Errorf("an agent with the page's file has the packs %q and the environment %q", a.Check.Packs, a.Exec.Env)
+	}
+	def, err := config.ParseChecks("namenode.hcl", []byte(block("# "+a.Check.Dir+"/namenode.hcl")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(def.Services) != 1 || def.Services[0].Name != "namenode" || len(def.Checks) != 1 {
+		t.Errorf("the page defines %+v, want the service namenode with a check", def)
+	}
+
+	rules, err := config.LoadRules(policies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, p := range rules.Policies {
+		if !strings.HasPrefix(p.Name, "hdfs-") {
+			continue
+		}
+		told++
+		if !strings.Contains(string(page), "| `"+p.Name+"` |") {
+			t.Errorf("the page does not tell of the policy %s", p.Name)
+		}
+	}
+	if told == 0 {
+		t.Error("no policy for HDFS ships")
+	}
+}

@@ -246,7 +246,8 @@ var forms = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`), "<session>"},
 	{regexp.MustCompile(`\b[0-9a-f]{32}\b`), "<node id>"},
 	{regexp.MustCompile(`\b([0-9a-f]{16}|[0-9a-f]{8})\b`), "<id>"},
-	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z| UTC)?`), "<time>"},
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z| UTC)?)?`), "<time>"},
+	{regexp.MustCompile(`\b\d\d-\d\d \d\d:\d\d\b`), "<time>"}, // of another day.
 	{regexp.MustCompile(`\b\d\d:\d\d:\d\d(\.\d+)?`), "<time>"},
 	{regexp.MustCompile(`\b(\d+(\.\d+)?(ns|µs|ms|s|m|h|d))+\b`), "<duration>"},
 	{regexp.MustCompile(`\b\d+(\.\d+)? (ms|s|seconds)\b`), "<duration>"},

@@ -206,11 +206,12 @@ func jobText(j mesh.JobState) string {
 	return joined(": ", text, j.Reason)
 }
 
-// pairs prints a map in the order of its names.
+// pairs prints a map in the order of its names, on one line: a value may have
+// several, as a diff does.
 func pairs(m map[string]string) string {
 	parts := make([]string, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, k+": "+m[k])
+		parts = append(parts, k+": "+strings.ReplaceAll(strings.TrimSpace(m[k]), "\n", " "))
 	}
 	return strings.Join(parts, "; ")
 }

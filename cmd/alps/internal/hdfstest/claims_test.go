@@ -3,6 +3,7 @@ package hdfstest
 import (
 	"flag"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,36 +13,53 @@ import (
 	"alps/mesh"
 )
 
-var update = flag.Bool("update", false, "write what the commands of docs/claims.md print")
+var update = flag.Bool("update", false, "write what the commands of the pages print")
 
-// hdfsBlocks are what docs/claims.md has of a cluster with an HDFS.
-var hdfsBlocks = regexp.MustCompile("(?s)```hdfs\n(.*?)```")
+const docs = "../../../../docs"
 
-// TestClaims types what docs/claims.md says about a broken disk, and holds what
-// is printed against what is written, but for times, ids and addresses.
+// pages have blocks that are typed on a cluster with an HDFS: hdfs-before while
+// all is well, hdfs from the broken disk to the proof, hdfs-after when it is
+// over.
+var (
+	pages  = []string{"claims.md", "hdfs.md"}
+	phases = []string{"hdfs-before", "hdfs", "hdfs-after"}
+)
+
+// TestClaims types what the pages say about a broken disk, and holds what is
+// printed against what is written, but for times, ids and addresses.
 func TestClaims(t *testing.T) {
-	const file = "../../../../docs/claims.md"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := hdfsBlocks.FindAllStringSubmatch(string(text), -1)
-	if len(blocks) == 0 {
-		t.Fatal("docs/claims.md says nothing of HDFS")
+	text := make(map[string]string)
+	for _, page := range pages {
+		b, err := os.ReadFile(filepath.Join(docs, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[page] = string(b)
 	}
 	r := start(t, options{policy: "hdfs-disk-decommission.hcl"})
 	same := r.put(t, "/demo/", 320, 3)
-	after := string(text)
-	for _, b := range blocks {
-		printed := r.typed(t, b[1])
-		if diff := cmp.Diff(masked(b[1]), masked(printed)); diff != "" && !*update {
-			t.Errorf("docs/claims.md (-written +printed):\n%s", diff)
+	for _, phase := range phases {
+		typed := 0
+		for _, page := range pages {
+			for _, b := range regexp.MustCompile("(?s)```"+phase+"\n(.*?)```").FindAllStringSubmatch(text[page], -1) {
+				typed++
+				printed := r.typed(t, b[1])
+				if diff := cmp.Diff(masked(b[1]), masked(printed)); diff != "" && !*update {
+					t.Errorf("docs/%s (-written +printed):\n%s", page, diff)
+				}
+				text[page] = strings.Replace(text[page], b[1], printed, 1)
+			}
 		}
-		after = strings.Replace(after, b[1], printed, 1)
+		if typed == 0 {
+			t.Errorf("no page has a block %s", phase)
+		}
 	}
 	same()
-	if *update {
-		if err := os.WriteFile(file, []byte(after), 0o600); err != nil {
+	if !*update {
+		return
+	}
+	for page, after := range text {
+		if err := os.WriteFile(filepath.Join(docs, page), []byte(after), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -57,7 +75,10 @@ func (r *rig) typed(t *testing.T, block string) string {
 		if !ok {
 			continue
 		}
-		typed := strings.Replace(command, "alps dev break-disk ", "alps dev break-disk --dir '"+r.Dir()+"' ", 1)
+		typed := command
+		for _, verb := range []string{"break-disk", "mend-disk"} {
+			typed = strings.Replace(typed, "alps dev "+verb+" ", "alps dev "+verb+" --dir '"+r.Dir()+"' ", 1)
+		}
 		printed, err := sh(t, r.Cluster, typed)
 		if err != nil {
 			t.Errorf("$ %s: %v: %s", command, err, printed)
@@ -77,7 +98,9 @@ var masks = []struct {
 }{
 	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},
 	{regexp.MustCompile(`[0-9]{8}T[0-9]{6}Z`), "TIME"},
+	{regexp.MustCompile(`\b([0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}|[0-9]{2}:[0-9]{2}:[0-9]{2})\b`), "TIME"}, // of another day, of today.
 	{regexp.MustCompile(`, [0-9]+ attempts`), ""},
+	{regexp.MustCompile(`\b([0-9]+[hms])+\b`), "N"},
 	{regexp.MustCompile(`alps-canary-\w+`), "alps-canary"},
 	{regexp.MustCompile(`woke by \w+`), "woke"},
 	{regexp.MustCompile(`\b[0-9a-f]{8}([0-9a-f]{8})?\b`), "ID"},
