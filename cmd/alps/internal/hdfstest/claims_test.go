@@ -100,7 +100,7 @@ var masks = []struct {
 	{regexp.MustCompile(`[0-9]{8}T[0-9]{6}Z`), "TIME"},
 	{regexp.MustCompile(`\b([0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}|[0-9]{2}:[0-9]{2}:[0-9]{2})\b`), "TIME"}, // of another day, of today.
 	{regexp.MustCompile(`, [0-9]+ attempts`), ""},
-	{regexp.MustCompile(`\b([0-9]+[hms])+\b`), "N"},
+	{regexp.MustCompile(`\b([0-9]+(\.[0-9]+)?(h|ms|m|s))+\b`), "N"},
 	{regexp.MustCompile(`alps-canary-\w+`), "alps-canary"},
 	{regexp.MustCompile(`woke by \w+`), "woke"},
 	{regexp.MustCompile(`\b[0-9a-f]{8}([0-9a-f]{8})?\b`), "ID"},
