@@ -3,7 +3,9 @@ package job_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,6 +151,54 @@ func TestFenceAfterLostAnswer(t *testing.T) {
 		if !bytes.Equal(b.Get(dispatch.SpecKey(id, 1)), sub.Job.Envelope) {
 			t.Error("what lies in KV is not what was signed")
 		}
+	})
+}
+
+// TestFenceAndNoNote kills a leader between the transaction and its note: nodes
+// have read the job, so that nobody may take it for one that was never announced.
+func TestFenceAndNoNote(t *testing.T) {
+	inBubble(t, 3, func(t *testing.T, r *rig) {
+		b := r.boards[home]
+		b.SetLock(lockKey, "mine")
+		var dead atomic.Bool
+		dying := &meddler{Board: b, before: func() { dead.Store(true) }}
+		r.stop()
+		r.board = func(string) job.Board { return dying }
+		r.history.Fail = func() error {
+			if dead.Load() {
+				return errors.New("it is dead")
+			}
+			return nil
+		}
+		r.start()
+		synctest.Wait()
+		dying.on = true
+		id := mesh.NewJobID()
+		r.submit(fenced(id, "n000", "mine"))
+		r.stop()
+		dying.on = false
+		dead.Store(false)
+		b.SetLock(lockKey, "mine2")
+
+		// The note is made as soon as somebody asks, and Consul answers.
+		for _, step := range []struct {
+			away bool
+			want bool
+			code mesh.Code
+		}{{true, false, mesh.Unavailable}, {false, true, ""}, {true, true, ""}} {
+			r.start()
+			b.SetAway(step.away)
+			got, err := r.service.Announced(t.Context(), id)
+			if got != step.want || err != nil && mesh.CodeOf(err) != step.code || err == nil && step.code != "" {
+				t.Errorf("Consul is away: %v; announced: %v, %v, want %v, %q", step.away, got, err, step.want, step.code)
+			}
+			b.SetAway(false)
+			r.stop()
+		}
+		if got := r.agent("n000").look(b); !slices.Equal(got, []mesh.JobID{id}) {
+			t.Errorf("a node reads %v, want %s", got, id)
+		}
+		r.start()
 	})
 }
 

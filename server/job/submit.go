@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -116,22 +117,54 @@ func (s *Service) repeat(ctx context.Context, r Request, j Job) (Submission, err
 	return s.publish(ctx, sub, l, missing, r.Fence)
 }
 
-// Announced reports whether the nodes of a job were told of it in every
-// datacenter, or it is over. A job whose lock was lost before is not, until it
-// is submitted again. mesh.NotFound says that there is no such job.
+// Announced reports whether the nodes of a job may have been told of it, or it is
+// over. A job whose lock was lost before is not, in one datacenter at least, and
+// never will be until it is submitted again. mesh.NotFound says that there is no
+// such job; any other error, that nobody can tell.
 func (s *Service) Announced(ctx context.Context, id mesh.JobID) (bool, error) {
 	l, err := s.placed(ctx, id)
 	if err != nil {
 		return false, err
 	}
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, p := range l.places {
+	over := !l.job.Ended.IsZero()
+	var dcs []string
+	for dc, p := range l.places {
 		if !p.Published {
-			return !l.job.Ended.IsZero(), nil
+			dcs = append(dcs, dc)
+		}
+	}
+	s.mu.RUnlock()
+	if over {
+		return true, nil
+	}
+	for _, dc := range dcs {
+		if told, err := s.onBoard(ctx, l, dc); err != nil || !told {
+			return false, err
 		}
 	}
 	return true, nil
+}
+
+// onBoard looks whether a job is announced in a datacenter where nobody has
+// noted that: who announced it may have died before the note. It is noted then.
+func (s *Service) onBoard(ctx context.Context, l *live, dc string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	key := dispatch.SpecKey(l.job.ID, l.job.Attempt)
+	docs, err := s.o.Board(dc).List(ctx, key, true)
+	if err != nil {
+		return false, fmt.Errorf("look whether job %s is announced in %s: %w", l.job.ID, dc, err)
+	}
+	if !slices.ContainsFunc(docs, func(d Document) bool { return d.Key == key && bytes.Equal(d.Value, l.job.Envelope) }) {
+		return false, nil
+	}
+	s.mu.Lock()
+	p := l.places[dc]
+	p.Published = true
+	c := Change{Places: []Place{*p}}
+	s.mu.Unlock()
+	return true, s.o.History.Apply(ctx, c)
 }
 
 // placed returns a job with its places, also when another server has taken it
