@@ -1,6 +1,7 @@
 package remedy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,8 +39,9 @@ type Engine struct {
 	incidents map[mesh.IncidentID]mesh.Incident // those to act on, and those that count for a storm.
 	census    map[subject]census
 
-	turning sync.Mutex // held while w is used.
+	turning sync.Mutex // held while what follows is used.
 	w       *work
+	blind   time.Time // since when a server that leads has read nothing yet; zero: it has.
 }
 
 // New returns an Engine without policies. It starts nothing.
@@ -122,6 +124,18 @@ func (e *Engine) Run(ctx context.Context) error {
 
 var errDeposed = errors.New("the lease was lost")
 
+// unread says why nobody can tell what a policy may do now; nil: it can be told.
+func (e *Engine) unread() error {
+	if e.o.Ready() {
+		return nil
+	}
+	return mesh.Errorf(mesh.Unavailable, "the nodes and their configuration were not read from Consul yet").WithHint("try again in a moment")
+}
+
+// quietFor is how long it goes without saying that nothing was read yet: a
+// server that begins to lead reads it in a second.
+const quietFor = 10 * time.Second
+
 // turn looks at everything once and does what can be done now.
 func (e *Engine) turn(ctx context.Context) error {
 	e.turning.Lock()
@@ -133,6 +147,13 @@ func (e *Engine) turn(ctx context.Context) error {
 		e.w = nil
 		return nil
 	}
+	if err := e.unread(); err != nil {
+		if e.blind = cmp.Or(e.blind, time.Now()); time.Since(e.blind) < quietFor {
+			err = nil
+		}
+		return err
+	}
+	e.blind = time.Time{}
 	if e.w == nil || e.w.term != term || e.w.setup != s {
 		w, err := e.load(ctx, term, s)
 		if err != nil {

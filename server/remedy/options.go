@@ -84,8 +84,8 @@ type Submission struct {
 	Expires time.Duration
 }
 
-// Options are what an Engine is made of. OnRun may be nil, and so may Logger;
-// the rest is required.
+// Options are what an Engine is made of. Ready, Attribute, OnRun and Logger may
+// be nil; the rest is required.
 type Options struct {
 	Store     Store
 	Incidents Incidents
@@ -95,6 +95,10 @@ type Options struct {
 	// shared: do not change them.
 	Node  func(dc string, name mesh.NodeName) (mesh.Node, bool)
 	Nodes func() []mesh.Node
+	// Ready reports whether the inventory, and what people have declared, were
+	// read. Until then no node is there and none is in maintenance, so that
+	// nothing is decided and no step begun. Nil means that they were.
+	Ready func() bool
 	// Attribute is what people have declared of a node under a name, such as
 	// loss_tolerant; "" when nothing. Nil means that nobody declares anything.
 	Attribute func(n *mesh.Node, name string) string
@@ -112,6 +116,9 @@ type Options struct {
 func (o *Options) complete() error {
 	if o.Store == nil || o.Incidents == nil || o.Checks == nil || o.Jobs == nil || o.Node == nil || o.Nodes == nil || o.Lease == nil || o.Audit == nil {
 		return errors.New("new remedy engine: a dependency is missing")
+	}
+	if o.Ready == nil {
+		o.Ready = func() bool { return true }
 	}
 	if o.Attribute == nil {
 		o.Attribute = func(*mesh.Node, string) string { return "" }

@@ -40,8 +40,12 @@ func (e *Engine) Reject(ctx context.Context, actor string, id mesh.RemedyRunID, 
 
 // Reach lists, sorted, the nodes that a run acts on when its plan is carried
 // out: that of its incident, and those that its steps are taken on, as the
-// inventory has them now. mesh.Conflict says that nobody can tell.
+// inventory has them now. mesh.Conflict says that nobody can tell,
+// mesh.Unavailable that nobody can yet.
 func (e *Engine) Reach(ctx context.Context, id mesh.RemedyRunID) ([]mesh.NodeName, error) {
+	if err := e.unread(); err != nil {
+		return nil, err
+	}
 	r, err := e.record(ctx, id)
 	if err != nil {
 		return nil, err

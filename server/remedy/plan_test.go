@@ -296,6 +296,61 @@ func TestPlanTakeoverOfAMuteJob(t *testing.T) {
 	}
 }
 
+// TestPlanTakeoverBeforeTheInventory has another server lead, which has read no
+// node yet: a step that begins on every NameNode finds none, and what was done
+// must not be taken back for that.
+func TestPlanTakeoverBeforeTheInventory(t *testing.T) {
+	for name, tt := range map[string]struct {
+		told  int // steps that have said ok before.
+		after string
+	}{
+		"before it acted": {1, "a-confirm:ok a-guard:running"},
+		"after it acted":  {3, "a-confirm:ok a-guard:ok a-step:ok a-prove:running"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			climb(t, plan(), func(s *story) {
+				for range tt.told - 1 {
+					s.say(mesh.VerdictOK, "")
+				}
+				j := s.theJob()
+				j.state, j.answers = mesh.JobState{State: mesh.OK}, make(map[mesh.NodeID]mesh.Answer)
+				for _, n := range j.Nodes {
+					j.answers[n] = mesh.Answer{Verdict: mesh.VerdictOK}
+				}
+				nodes, jobs := s.nodes, len(s.jobs)
+				s.term++
+				s.nodes, s.unread = map[mesh.NodeName]mesh.Node{}, true
+				s.e = s.engine(s, s.p)
+				for range 5 {
+					s.turn(time.Second)
+				}
+				list, err := s.e.Runs(t.Context(), remedy.Filter{})
+				if err != nil || len(list) != 1 {
+					t.Fatalf("runs are %+v, %v", list, err)
+				}
+				run := list[0]
+				if !run.State.Open() || len(s.jobs) != jobs {
+					t.Errorf("before it has read the nodes the run is %s: %s; %d jobs, want %d", run.State, run.Reason, len(s.jobs), jobs)
+				}
+				if _, err := s.e.Explain(t.Context(), s.p.Name, "i1"); mesh.CodeOf(err) != mesh.Unavailable {
+					t.Errorf("Explain = %v, want %q", err, mesh.Unavailable)
+				}
+				if _, err := s.e.Reach(t.Context(), run.ID); mesh.CodeOf(err) != mesh.Unavailable {
+					t.Errorf("Reach = %v, want %q", err, mesh.Unavailable)
+				}
+				time.Sleep(10 * time.Second)
+				if err := s.e.Turn(t.Context()); mesh.CodeOf(err) != mesh.Unavailable {
+					t.Errorf("after a while without Consul it says %v, want %q", err, mesh.Unavailable)
+				}
+				s.nodes, s.unread = nodes, false
+				s.result("web1", mesh.HealthCritical)
+				s.turn(time.Second)
+				s.wantSteps("after it has", tt.after)
+			})
+		})
+	}
+}
+
 func TestPlanIsPaused(t *testing.T) {
 	climb(t, plan(), func(s *story) {
 		s.say(mesh.VerdictOK, "")

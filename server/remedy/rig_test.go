@@ -45,6 +45,8 @@ type world struct {
 	dead   bool
 	// usurped counts the effects of a server that did not lead.
 	usurped int
+	// unread is set as long as nothing was read from Consul.
+	unread bool
 
 	incidents map[mesh.IncidentID]mesh.Incident
 	checks    map[string]mesh.CheckState // by dc/node/check.
@@ -119,7 +121,7 @@ func (w *world) engine(t fatal, policies ...mesh.Policy) *remedy.Engine {
 	t.Helper()
 	w.dead, w.depose, w.fuel = false, false, 0
 	e, err := remedy.New(remedy.Options{
-		Store: w, Incidents: w, Checks: w, Jobs: w, Node: w.node, Nodes: w.allNodes, Attribute: w.attribute,
+		Store: w, Incidents: w, Checks: w, Jobs: w, Node: w.node, Nodes: w.allNodes, Ready: func() bool { return !w.unread }, Attribute: w.attribute,
 		Lease: func() (uint64, bool) { return w.term, w.leads && !w.dead },
 		Audit: func(_ context.Context, a mesh.Audit) error {
 			return w.effect(func() { w.audits = append(w.audits, a) })

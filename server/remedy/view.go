@@ -79,8 +79,11 @@ func blocked(c *Case) string {
 
 // Explain asks every guard what it says now about a policy and an incident that
 // is open: why nothing happens. It changes nothing. Lease is not asked: another
-// server may lead.
+// server may lead. mesh.Unavailable says that nobody can tell yet.
 func (e *Engine) Explain(ctx context.Context, name string, id mesh.IncidentID) ([]Verdict, error) {
+	if err := e.unread(); err != nil {
+		return nil, err
+	}
 	s := e.current()
 	p := s.byName[name]
 	if p == nil {

@@ -285,6 +285,9 @@ func lastLine(b []byte) string {
 	return strings.ToValidUTF8(string(b[:min(len(b), maxComplaint)]), "")
 }
 
+// read reports whether attribute and the inventory say what is in Consul.
+func (l *loop) read() bool { return l.inventory.Ready() && l.settings.s.Ready() }
+
 // attribute is what people have declared of a node: the nearest configuration
 // in KV, or else the metadata of its Consul agent.
 func (l *loop) attribute(n *mesh.Node, name string) string {

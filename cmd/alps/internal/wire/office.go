@@ -157,7 +157,7 @@ func (o *office) build(ctx context.Context, s *Server, cfg *config.Server) error
 	}
 	o.remedy, err = remedy.New(remedy.Options{
 		Store: db, Incidents: remedyIncidents{o.alerts}, Checks: l.checks, Jobs: remedyJobs{jobs, s.lead, cfg.Leader.Key},
-		Node: l.inventory.node, Nodes: l.inventory.Nodes, Attribute: l.attribute, Lease: l.lease, Audit: db.Record, OnRun: l.runChanged, Logger: log.Named("remedy"),
+		Node: l.inventory.node, Nodes: l.inventory.Nodes, Ready: l.read, Attribute: l.attribute, Lease: l.lease, Audit: db.Record, OnRun: l.runChanged, Logger: log.Named("remedy"),
 	})
 	if err != nil {
 		return err
