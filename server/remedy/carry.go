@@ -29,6 +29,10 @@ func (w *work) carry(ctx context.Context, r *Record) (moved bool, err error) {
 		if time.Now().Before(s.Deadline) {
 			return false, nil
 		}
+		if p, ok := planned(r.Plan, s); ok && len(s.Nodes) == 0 {
+			w.place(r, s, p.On)
+			return true, nil
+		}
 		w.attempt(r, s)
 		r.Told = true // the first attempt was told.
 		return true, nil
@@ -68,14 +72,45 @@ func (w *work) moveOn(r *Record) (moved bool) {
 	r.Reason, r.Deadline = "", time.Time{}
 	r.State = stateOf(m.step.Kind)
 	s := mesh.RemedyStep{Rung: m.rung.Name, Kind: m.step.Kind, Name: m.step.Name, Script: m.step.Script, Started: now}
-	nodes, err := w.where(r, m.step.On)
-	if s.Nodes = nodes; err == nil {
-		w.attempt(r, &s)
-	} else { // that nobody is there is what the step says.
-		s.State, s.Reason, s.Tried, s.Ended = mesh.StepNo, err.Error(), now, now
-	}
+	w.place(r, &s, m.step.On)
 	r.Steps = append(r.Steps, s)
 	return true
+}
+
+// place looks where s is taken, and begins an attempt there. That nobody is
+// there is what the step says; but of what was done nothing is said by a node
+// that the inventory lacks for a while: a proof waits for one.
+func (w *work) place(r *Record, s *mesh.RemedyStep, on string) {
+	var err error
+	if s.Nodes = acts(r, s); len(s.Nodes) == 0 {
+		s.Nodes, err = w.where(r, on)
+	}
+	switch {
+	case err == nil:
+		w.attempt(r, s)
+	case s.Kind == mesh.StepProve:
+		w.again(r, s, err.Error())
+	default:
+		now := time.Now()
+		s.State, s.Reason, s.Tried, s.Ended = mesh.StepNo, err.Error(), now, now
+	}
+}
+
+// acts are the nodes of the step that s takes back, whatever else matches by
+// now; none when s takes nothing back.
+func acts(r *Record, s *mesh.RemedyStep) (nodes []mesh.StepNode) {
+	if s.Kind != mesh.StepUndo {
+		return nil
+	}
+	for i := len(r.Steps) - 1; i >= 0; i-- {
+		if d := &r.Steps[i]; d.Kind == mesh.StepAct && d.Rung == s.Rung && d.Name == s.Name {
+			for _, n := range d.Nodes {
+				nodes = append(nodes, mesh.StepNode{Node: n.Node, ID: n.ID})
+			}
+			break
+		}
+	}
+	return nodes
 }
 
 // mayGoOn says why a run that has acted does not begin a step. To prove what was

@@ -1,6 +1,7 @@
 package remedy_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -349,6 +350,60 @@ func TestPlanTakeoverBeforeTheInventory(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPlanWithoutItsNodes has the NameNodes leave the inventory for a while when
+// the plan has acted: a proof waits for them, and what was done is taken back
+// where it was done.
+func TestPlanWithoutItsNodes(t *testing.T) {
+	acted := func(t *testing.T, fn func(s *story, gone func())) {
+		climb(t, plan(), func(s *story) {
+			s.say(mesh.VerdictOK, "")
+			s.say(mesh.VerdictOK, "")
+			j := s.theJob()
+			j.state, j.answers = mesh.JobState{State: mesh.OK}, make(map[mesh.NodeID]mesh.Answer)
+			for _, n := range j.Nodes {
+				j.answers[n] = mesh.Answer{Verdict: mesh.VerdictOK}
+			}
+			fn(s, func() {
+				s.nodes = map[mesh.NodeName]mesh.Node{"web1": s.nodes["web1"]}
+			})
+		})
+	}
+	t.Run("a proof", func(t *testing.T) {
+		acted(t, func(s *story, gone func()) {
+			all := s.nodes
+			gone()
+			s.turn(time.Second)
+			s.wantSteps("as long as nobody is there", "a-confirm:ok a-guard:ok a-step:ok a-prove:waiting")
+			s.nodes = all
+			s.turn(2 * time.Second)
+			s.wantSteps("when they are back", "a-confirm:ok a-guard:ok a-step:ok a-prove:running")
+			if diff := cmp.Diff([]mesh.NodeID{"id of nn1", "id of nn2"}, s.theJob().Nodes); diff != "" {
+				t.Errorf("it asks (-want +got):\n%s", diff)
+			}
+		})
+	})
+	t.Run("a proof, for ever", func(t *testing.T) {
+		acted(t, func(s *story, gone func()) {
+			gone()
+			for range 70 {
+				s.turn(time.Minute)
+			}
+			s.wantSteps("when it has waited long enough", "a-confirm:ok a-guard:ok a-step:ok a-prove:no undo a-step:running")
+		})
+	})
+	t.Run("an undo", func(t *testing.T) {
+		acted(t, func(s *story, gone func()) {
+			s.turn(time.Second)
+			gone()
+			s.say(mesh.VerdictNo, "a block is missing")
+			s.wantSteps("when it is to be taken back", "a-confirm:ok a-guard:ok a-step:ok a-prove:no undo a-step:running")
+			if j := s.theJob(); j.Script != "undo" || !slices.Equal(j.Nodes, []mesh.NodeID{"id of nn1", "id of nn2"}) {
+				t.Errorf("%s is run on %q", j.Script, j.Nodes)
+			}
+		})
+	})
 }
 
 func TestPlanIsPaused(t *testing.T) {
