@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -175,41 +176,43 @@ func TestDiskSamples(t *testing.T) {
 
 // TestAHungMountCostsOneGoroutine: however often it is asked, and whoever asks.
 func TestAHungMountCostsOneGoroutine(t *testing.T) {
-	release, asked := make(chan struct{}), make(chan string, 100)
-	a := newAsker(func(point string) (usage, error) {
-		if point == "/home" {
-			asked <- point
-			<-release
+	synctest.Test(t, func(t *testing.T) {
+		release, asked := make(chan struct{}), make(chan string, 100)
+		a := newAsker(func(point string) (usage, error) {
+			if point == "/home" {
+				asked <- point
+				<-release
+			}
+			return half(point)
+		})
+		d := &disk{tree: "testdata/well", asker: a}
+		pack, err := New(well())
+		if err != nil {
+			t.Fatal(err)
 		}
-		return half(point)
+		defaults := pack.Checks[0].Settings
+		for range 5 {
+			ctx, cancel := contextFor(t, 40*time.Millisecond)
+			r := d.Run(ctx, checks.NewSettings(defaults, nil))
+			cancel()
+			if want := (outcome{mesh.HealthCritical, "/home does not answer"}); (outcome{r.Status, r.Output}) != want {
+				t.Errorf("got %s %q, want %v", r.Status, r.Output, want)
+			}
+			last := r.Samples[len(r.Samples)-1]
+			if last.Name != "hanging" || last.Value != 1 {
+				t.Errorf("got %+v, want one that hangs", last)
+			}
+		}
+		close(release)
+		// The call that was left behind answers in the end, and the next is new.
+		u, err := a.one(t.Context(), "/home")
+		if err != nil || u.total != 100*gb {
+			t.Errorf("after the mount is back: %+v, %v", u, err)
+		}
+		if n := len(asked); n > 2 {
+			t.Errorf("the mount was asked %d times while it hung", n)
+		}
 	})
-	d := &disk{tree: "testdata/well", asker: a}
-	pack, err := New(well())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defaults := pack.Checks[0].Settings
-	for range 5 {
-		ctx, cancel := contextFor(t, 40*time.Millisecond)
-		r := d.Run(ctx, checks.NewSettings(defaults, nil))
-		cancel()
-		if want := (outcome{mesh.HealthCritical, "/home does not answer"}); (outcome{r.Status, r.Output}) != want {
-			t.Errorf("got %s %q, want %v", r.Status, r.Output, want)
-		}
-		last := r.Samples[len(r.Samples)-1]
-		if last.Name != "hanging" || last.Value != 1 {
-			t.Errorf("got %+v, want one that hangs", last)
-		}
-	}
-	close(release)
-	// The call that was left behind answers in the end, and the next is new.
-	u, err := a.one(t.Context(), "/home")
-	if err != nil || u.total != 100*gb {
-		t.Errorf("after the mount is back: %+v, %v", u, err)
-	}
-	if n := len(asked); n > 2 {
-		t.Errorf("the mount was asked %d times while it hung", n)
-	}
 }
 
 func TestInodes(t *testing.T) {
