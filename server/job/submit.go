@@ -106,13 +106,8 @@ func (s *Service) repeat(ctx context.Context, r Request, j Job) (Submission, err
 	if err != nil {
 		return Submission{}, err
 	}
-	var missing []string
 	s.mu.RLock()
-	for dc, p := range l.places {
-		if !p.Published {
-			missing = append(missing, dc)
-		}
-	}
+	missing := l.missing()
 	s.mu.RUnlock()
 	return s.publish(ctx, sub, l, missing, r.Fence)
 }
@@ -127,18 +122,12 @@ func (s *Service) Announced(ctx context.Context, id mesh.JobID) (bool, error) {
 		return false, err
 	}
 	s.mu.RLock()
-	over := !l.job.Ended.IsZero()
-	var dcs []string
-	for dc, p := range l.places {
-		if !p.Published {
-			dcs = append(dcs, dc)
-		}
-	}
+	over, missing := !l.job.Ended.IsZero(), l.missing()
 	s.mu.RUnlock()
 	if over {
 		return true, nil
 	}
-	for _, dc := range dcs {
+	for _, dc := range missing {
 		if told, err := s.onBoard(ctx, l, dc); err != nil || !told {
 			return false, err
 		}
@@ -165,6 +154,19 @@ func (s *Service) onBoard(ctx context.Context, l *live, dc string) (bool, error)
 	c := Change{Places: []Place{*p}}
 	s.mu.Unlock()
 	return true, s.o.History.Apply(ctx, c)
+}
+
+// missing are the datacenters in which nobody has noted that l is announced,
+// sorted. Service.mu is held.
+func (l *live) missing() []string {
+	var dcs []string
+	for dc, p := range l.places {
+		if !p.Published {
+			dcs = append(dcs, dc)
+		}
+	}
+	slices.Sort(dcs)
+	return dcs
 }
 
 // placed returns a job with its places, also when another server has taken it
@@ -433,13 +435,7 @@ func (s *Service) outcome(sub Submission) Submission {
 	if l == nil {
 		return sub
 	}
-	var missing []string
-	for _, p := range l.places {
-		if !p.Published {
-			missing = append(missing, p.DC)
-		}
-	}
-	slices.Sort(missing)
+	missing := l.missing()
 	if sub.Published = len(missing) == 0; !sub.Published {
 		sub.Warning = fmt.Sprintf("the job is stored and not announced yet: Consul in %s does not answer; it goes out when Consul is back, or expires %s",
 			nodeset.Fold(missing), sub.Job.Expires.Format(time.RFC3339))

@@ -43,9 +43,9 @@ type Jobs interface {
 	// State says how the one target of a job fares, and false when there is no
 	// such job.
 	State(ctx context.Context, id mesh.JobID) (mesh.JobState, bool, error)
-	// Announced reports whether the targets of a job that exists were told of
-	// it. Who made it may have lost the lease before: then nobody will, until it
-	// is submitted again.
+	// Announced reports whether the targets of a job that exists may have been
+	// told of it. Who made it may have lost the lease before: then nobody will
+	// be, until it is submitted again.
 	Announced(ctx context.Context, id mesh.JobID) (bool, error)
 	// Results says how every target of a job fares, and false when there is no
 	// such job. What a target has written may come a while after its end:

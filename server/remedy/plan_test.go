@@ -56,12 +56,18 @@ func (s *story) say(v mesh.Verdict, reason string) {
 
 func (s *story) answer(a mesh.Answer) {
 	s.Helper()
+	s.unseen(a)
+	s.turn(time.Second)
+}
+
+// unseen is answer, of which the engine has not heard yet.
+func (s *story) unseen(a mesh.Answer) {
+	s.Helper()
 	j := s.theJob()
 	j.state, j.answers = mesh.JobState{State: mesh.OK}, make(map[mesh.NodeID]mesh.Answer)
 	for _, n := range j.Nodes {
 		j.answers[n] = a
 	}
-	s.turn(time.Second)
 }
 
 // steps are the steps of the newest run, as "name:state".
@@ -273,8 +279,7 @@ func TestPlanTakeoverOfAMuteJob(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			climb(t, plan(), func(s *story) {
-				j := s.theJob()
-				j.state, j.answers = mesh.JobState{State: mesh.OK}, map[mesh.NodeID]mesh.Answer{j.Nodes[0]: {Verdict: mesh.VerdictOK}}
+				s.unseen(mesh.Answer{Verdict: mesh.VerdictOK})
 				s.mute = true
 				_ = s.e.Turn(s.Context()) // it dies.
 				s.term++
@@ -313,11 +318,7 @@ func TestPlanTakeoverBeforeTheInventory(t *testing.T) {
 				for range tt.told - 1 {
 					s.say(mesh.VerdictOK, "")
 				}
-				j := s.theJob()
-				j.state, j.answers = mesh.JobState{State: mesh.OK}, make(map[mesh.NodeID]mesh.Answer)
-				for _, n := range j.Nodes {
-					j.answers[n] = mesh.Answer{Verdict: mesh.VerdictOK}
-				}
+				s.unseen(mesh.Answer{Verdict: mesh.VerdictOK})
 				nodes, jobs := s.nodes, len(s.jobs)
 				s.term++
 				s.nodes, s.unread = map[mesh.NodeName]mesh.Node{}, true
@@ -360,11 +361,7 @@ func TestPlanWithoutItsNodes(t *testing.T) {
 		climb(t, plan(), func(s *story) {
 			s.say(mesh.VerdictOK, "")
 			s.say(mesh.VerdictOK, "")
-			j := s.theJob()
-			j.state, j.answers = mesh.JobState{State: mesh.OK}, make(map[mesh.NodeID]mesh.Answer)
-			for _, n := range j.Nodes {
-				j.answers[n] = mesh.Answer{Verdict: mesh.VerdictOK}
-			}
+			s.unseen(mesh.Answer{Verdict: mesh.VerdictOK})
 			fn(s, func() {
 				s.nodes = map[mesh.NodeName]mesh.Node{"web1": s.nodes["web1"]}
 			})
